@@ -1,0 +1,152 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ *
+ * The chain: steps in order, next and stop, every reason kept.
+ */
+
+
+#include "internal.h"
+
+#include <string.h>
+
+#include <curl/curl.h>
+
+
+static aad_result_t aad_chain_step(aad_call_t *call, size_t step,
+    aad_token_t *token, aad_report_t *report);
+static void aad_chain_redact(const aad_credential_t *credential,
+    aad_attempt_t *attempt);
+
+
+int
+aad_global_init(void)
+{
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -1;
+}
+
+
+aad_result_t
+aad_get_token(const aad_settings_t *settings, const aad_hooks_t *hooks,
+    int64_t timeout_ms, size_t only, aad_token_t *token, aad_report_t *report)
+{
+    size_t        step;
+    aad_call_t    call;
+    aad_result_t  result;
+
+    memset(token, 0, sizeof(aad_token_t));
+    aad_secret_init(&token->access_token, AAD_TOKEN_BYTES_MAX);
+
+    memset(report, 0, sizeof(aad_report_t));
+
+    call.settings = settings;
+    call.hooks = hooks;
+    call.deadline_ms = hooks->monotonic_ms(hooks->data) + timeout_ms;
+
+    if (only < settings->chain_length) {
+        call.more_steps = 0;
+        return aad_chain_step(&call, only, token, report);
+    }
+
+    result = AAD_UNAVAILABLE;
+
+    for (step = 0; step < settings->chain_length; step++) {
+
+        call.more_steps = step + 1 < settings->chain_length;
+
+        result = aad_chain_step(&call, step, token, report);
+
+        if (result != AAD_UNAVAILABLE) {
+            break;
+        }
+    }
+
+    return result;
+}
+
+
+void
+aad_token_wipe(aad_token_t *token)
+{
+    aad_secret_wipe(&token->access_token);
+}
+
+
+int64_t
+aad_time_left_ms(const aad_call_t *call)
+{
+    int64_t             left;
+    const aad_hooks_t  *hooks;
+
+    hooks = call->hooks;
+
+    if (hooks->cancelled(hooks->data)) {
+        return 0;
+    }
+
+    left = call->deadline_ms - hooks->monotonic_ms(hooks->data);
+
+    return left > 0 ? left : 0;
+}
+
+
+static aad_result_t
+aad_chain_step(aad_call_t *call, size_t step, aad_token_t *token,
+    aad_report_t *report)
+{
+    aad_result_t             result;
+    aad_attempt_t           *attempt;
+    const aad_credential_t  *credential;
+
+    credential = call->settings->chain[step];
+
+    attempt = &report->attempts[report->count++];
+    attempt->credential = credential->type->name;
+
+    call->attempt = attempt;
+
+    if (aad_time_left_ms(call) == 0) {
+        result = aad_reason(call, AAD_FAILED, "no time was left to ask it");
+
+    } else if (credential->complaint[0] != '\0') {
+        result = aad_reason(call, AAD_UNAVAILABLE, "%s",
+                            credential->complaint);
+
+    } else {
+        result = credential->type->get_token(credential, call, token);
+    }
+
+    attempt->result = result;
+
+    if (result == AAD_OK) {
+        token->step = step;
+        token->credential = credential->type->name;
+
+    } else {
+        aad_token_wipe(token);
+        aad_chain_redact(credential, attempt);
+    }
+
+    return result;
+}
+
+
+/* a service that repeats what it was sent must not get it into our log */
+static void
+aad_chain_redact(const aad_credential_t *credential, aad_attempt_t *attempt)
+{
+    const char         *value;
+    const aad_value_t  *v;
+
+    for (v = credential->type->values; v->parameter || v->variable; v++) {
+
+        value = credential->values[v->slot].data;
+
+        if ((v->flags & AAD_VALUE_SECRET) && value[0] != '\0'
+            && strstr(attempt->reason, value) != NULL)
+        {
+            strcpy(attempt->reason, "the answer repeats a secret and is not "
+                                    "shown");
+        }
+    }
+}

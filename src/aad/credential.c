@@ -1,0 +1,303 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ *
+ * What all credentials have in common: values from parameters, files and
+ * the environment, their checks, and a name for people.
+ */
+
+
+#include "internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+
+static void aad_credential_default(aad_credential_t *credential,
+    const aad_value_t *value, const aad_environment_t *environment);
+static int aad_credential_read(aad_credential_t *credential,
+    const aad_value_t *value, const char *name, aad_error_t *error);
+static const aad_value_t *aad_credential_parameter(
+    const aad_credential_type_t *type, const char *name);
+
+
+static const aad_credential_type_t *const  aad_credential_types[] = {
+    &aad_managed_identity,
+    &aad_environment,
+    &aad_client_secret,
+    &aad_azure_cli,
+    NULL
+};
+
+
+aad_credential_t *
+aad_credential_create(const char *type, const aad_environment_t *environment,
+    aad_error_t *error)
+{
+    size_t                               i, used;
+    aad_credential_t                    *credential;
+    const aad_value_t                   *value;
+    const aad_credential_type_t *const  *t;
+
+    for (t = aad_credential_types; *t != NULL; t++) {
+        if (strcmp((*t)->name, type) == 0) {
+            break;
+        }
+    }
+
+    if (*t == NULL) {
+        aad_error(error, "unknown credential type \"%s\", it must be one of:",
+                  type);
+
+        for (t = aad_credential_types; *t != NULL; t++) {
+            used = strlen(error->text);
+            snprintf(error->text + used, sizeof(error->text) - used, " %s",
+                     (*t)->name);
+        }
+
+        return NULL;
+    }
+
+    credential = calloc(1, sizeof(aad_credential_t));
+    if (credential == NULL) {
+        aad_error(error, "out of memory");
+        return NULL;
+    }
+
+    credential->type = *t;
+
+    for (i = 0; i < AAD_VALUES_MAX; i++) {
+        aad_secret_init(&credential->values[i], AAD_VALUE_BYTES_MAX);
+    }
+
+    if (environment->directory != NULL) {
+        credential->directory = strdup(environment->directory);
+        if (credential->directory == NULL) {
+            aad_credential_destroy(credential);
+            aad_error(error, "out of memory");
+            return NULL;
+        }
+    }
+
+    for (value = (*t)->values; value->parameter || value->variable; value++) {
+        aad_credential_default(credential, value, environment);
+    }
+
+    return credential;
+}
+
+
+int
+aad_credential_set(aad_credential_t *credential, const char *name,
+    const char *value, aad_error_t *error)
+{
+    size_t              used;
+    const aad_value_t  *v;
+
+    v = aad_credential_parameter(credential->type, name);
+
+    if (v == NULL) {
+        aad_error(error, "\"%s\" has no parameter \"%s\"",
+                  credential->type->name, name);
+
+        for (v = credential->type->values; v->parameter || v->variable; v++) {
+            if (v->parameter == NULL) {
+                continue;
+            }
+
+            used = strlen(error->text);
+            snprintf(error->text + used, sizeof(error->text) - used, "%s %s",
+                     strchr(error->text, ':') ? "," : ", it has:",
+                     v->parameter);
+        }
+
+        return -1;
+    }
+
+    if (value[0] == '\0') {
+        return aad_error(error, "\"%s\" is empty", name);
+    }
+
+    if (credential->set & (1u << v->slot)) {
+        return aad_error(error, "\"%s\" is given twice, or beside another "
+                         "parameter that says the same", name);
+    }
+
+    if (v->form != NULL && !v->form->valid(value)) {
+        return aad_error(error, "\"%s=%s\" is wrong, it must be %s", name,
+                         v->flags & AAD_VALUE_SECRET ? "..." : value,
+                         v->form->expected);
+    }
+
+    aad_secret_wipe(&credential->values[v->slot]);
+    credential->set |= 1u << v->slot;
+
+    if (v->flags & AAD_VALUE_FILE) {
+        return aad_credential_read(credential, v, value, error);
+    }
+
+    if (aad_secret_append_text(&credential->values[v->slot], value) != 0) {
+        return aad_error(error, "\"%s\" is too long, %zu bytes are the most",
+                         name, credential->values[v->slot].maximum);
+    }
+
+    return 0;
+}
+
+
+int
+aad_credential_complete(aad_credential_t *credential, aad_error_t *error)
+{
+    const aad_value_t  *v;
+
+    for (v = credential->type->values; v->parameter || v->variable; v++) {
+
+        if ((v->flags & AAD_VALUE_REQUIRED)
+            && credential->values[v->slot].length == 0)
+        {
+            return aad_error(error, "\"%s\" needs \"%s=\"",
+                             credential->type->name, v->parameter);
+        }
+    }
+
+    if (credential->type->complete == NULL) {
+        return 0;
+    }
+
+    return credential->type->complete(credential, error);
+}
+
+
+void
+aad_credential_destroy(aad_credential_t *credential)
+{
+    size_t  i;
+
+    if (credential == NULL) {
+        return;
+    }
+
+    for (i = 0; i < AAD_VALUES_MAX; i++) {
+        aad_secret_wipe(&credential->values[i]);
+    }
+
+    free(credential->directory);
+    free(credential);
+}
+
+
+const char *
+aad_credential_type(const aad_credential_t *credential)
+{
+    return credential->type->name;
+}
+
+
+void
+aad_credential_describe(const aad_credential_t *credential, char *text,
+    size_t size)
+{
+    size_t              used;
+    const aad_value_t  *v;
+
+    snprintf(text, size, "%s", credential->type->name);
+
+    for (v = credential->type->values; v->parameter || v->variable; v++) {
+
+        if (v->parameter == NULL || (v->flags & AAD_VALUE_SECRET)
+            || credential->values[v->slot].length == 0)
+        {
+            continue;
+        }
+
+        used = strlen(text);
+        snprintf(text + used, size - used, " %s=%s", v->parameter,
+                 credential->values[v->slot].data);
+    }
+}
+
+
+const char *
+aad_value(const aad_credential_t *credential, size_t slot)
+{
+    return credential->values[slot].data;
+}
+
+
+/*
+ * A default from the environment that has the wrong form does not stop the
+ * configuration (placeholders are common there): the value stays unset, and
+ * the complaint is what the credential says when it is asked.
+ */
+static void
+aad_credential_default(aad_credential_t *credential, const aad_value_t *value,
+    const aad_environment_t *environment)
+{
+    const char  *text;
+
+    if (value->variable == NULL) {
+        return;
+    }
+
+    text = environment->variable(environment->data, value->variable);
+
+    if (text == NULL || text[0] == '\0') {
+        return;
+    }
+
+    if (value->form != NULL && !value->form->valid(text)) {
+        snprintf(credential->complaint, sizeof(credential->complaint),
+                 "%s is not %s", value->variable, value->form->expected);
+        return;
+    }
+
+    if (aad_secret_append_text(&credential->values[value->slot], text) != 0) {
+        snprintf(credential->complaint, sizeof(credential->complaint),
+                 "%s is too long", value->variable);
+    }
+}
+
+
+static int
+aad_credential_read(aad_credential_t *credential, const aad_value_t *value,
+    const char *name, aad_error_t *error)
+{
+    char           path[AAD_URL_BYTES_MAX];
+    aad_secret_t  *content;
+
+    snprintf(path, sizeof(path), "%s%s",
+             name[0] != '/' && credential->directory != NULL
+                 ? credential->directory : "",
+             name);
+
+    content = &credential->values[value->slot];
+
+    if (aad_file_read(path, content, error) != 0) {
+        return -1;
+    }
+
+    aad_secret_trim(content);
+
+    if (content->length == 0) {
+        return aad_error(error, "the file \"%s\" is empty", path);
+    }
+
+    return 0;
+}
+
+
+static const aad_value_t *
+aad_credential_parameter(const aad_credential_type_t *type, const char *name)
+{
+    const aad_value_t  *v;
+
+    for (v = type->values; v->parameter || v->variable; v++) {
+        if (v->parameter != NULL && strcmp(v->parameter, name) == 0) {
+            return v;
+        }
+    }
+
+    return NULL;
+}

@@ -1,0 +1,92 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ *
+ * The life of a token: pure arithmetic, so that years of it can be tested.
+ */
+
+
+#include "aad.h"
+
+
+#define AAD_USABLE_MARGIN_MS        60000
+#define AAD_REFRESH_MARGIN_MS       300000
+#define AAD_LONG_LIFETIME_MS        7200000
+
+#define AAD_RETRY_EMPTY_FIRST_MS    1000
+#define AAD_RETRY_EMPTY_MAX_MS      60000
+#define AAD_RETRY_STALE_FIRST_MS    30000
+#define AAD_RETRY_STALE_MAX_MS      300000
+#define AAD_RETRY_AFTER_MAX_S       3600
+
+
+static int64_t aad_least(int64_t a, int64_t b);
+
+
+/*
+ * Usable until a minute before the end, refreshed at half of a long life (as
+ * every SDK does with managed identities) or five minutes before the end of a
+ * short one; all margins shrink with the lifetime, so that a token of seconds
+ * follows the same rules.
+ */
+aad_schedule_t
+aad_schedule(int64_t lifetime, int64_t refresh_in, uint32_t random)
+{
+    int64_t         lifetime_ms, refresh_ms, jitter_ms;
+    aad_schedule_t  schedule;
+
+    lifetime_ms = lifetime * 1000;
+
+    schedule.usable_ms = lifetime_ms
+                         - aad_least(AAD_USABLE_MARGIN_MS, lifetime_ms / 10);
+
+    if (refresh_in > 0 && refresh_in * 1000 < schedule.usable_ms) {
+        refresh_ms = refresh_in * 1000;
+
+    } else if (lifetime_ms > AAD_LONG_LIFETIME_MS) {
+        refresh_ms = lifetime_ms / 2;
+
+    } else {
+        refresh_ms = lifetime_ms
+                     - aad_least(AAD_REFRESH_MARGIN_MS, lifetime_ms / 4);
+    }
+
+    /* earlier, never later: a fleet started at once must not march in step */
+
+    jitter_ms = refresh_ms / 10;
+    schedule.refresh_ms = refresh_ms
+                          - (jitter_ms ? random % (jitter_ms + 1) : 0);
+
+    return schedule;
+}
+
+
+int64_t
+aad_retry_ms(unsigned failures, int has_token, int retry_after)
+{
+    int64_t  delay_ms, max_ms, after_ms;
+
+    delay_ms = has_token ? AAD_RETRY_STALE_FIRST_MS : AAD_RETRY_EMPTY_FIRST_MS;
+    max_ms = has_token ? AAD_RETRY_STALE_MAX_MS : AAD_RETRY_EMPTY_MAX_MS;
+
+    while (failures > 1 && delay_ms < max_ms) {
+        delay_ms *= 2;
+        failures--;
+    }
+
+    delay_ms = aad_least(delay_ms, max_ms);
+
+    /* a service may ask for a day; nothing may stay without a token so long
+       when it is well again */
+
+    after_ms = aad_least(retry_after, AAD_RETRY_AFTER_MAX_S) * 1000;
+
+    return delay_ms > after_ms ? delay_ms : after_ms;
+}
+
+
+static int64_t
+aad_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}

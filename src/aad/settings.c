@@ -1,0 +1,170 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ *
+ * The settings of an identity: their checks, and the digest that names it.
+ */
+
+
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+
+static int aad_digest_add(EVP_MD_CTX *md, const char *text);
+
+
+int
+aad_authority_host(const char *value, char *host, size_t size,
+    aad_error_t *error)
+{
+    int        n;
+    aad_url_t  url;
+
+    /* SDKs take the variable without a scheme, and with a slash at its end */
+
+    n = snprintf(host, size, "%s%s",
+                 strstr(value, "://") == NULL ? "https://" : "", value);
+
+    while (n > 0 && (size_t) n < size && host[n - 1] == '/') {
+        host[--n] = '\0';
+    }
+
+    if (n <= 0 || (size_t) n >= size || aad_url_parse(host, &url) != 0
+        || url.userinfo || url.rest[0] != '\0')
+    {
+        return aad_error(error, "\"%s\" is wrong, it must be a URL of scheme "
+                         "and host, such as "
+                         "\"https://login.microsoftonline.com\"", value);
+    }
+
+    if (!url.https && !aad_is_loopback(url.host, url.host_length)) {
+        return aad_error(error, "\"%s\" is wrong, it must begin with "
+                         "\"https://\" (\"http://\" is for a loopback address "
+                         "such as 127.0.0.1 alone)", value);
+    }
+
+    return 0;
+}
+
+
+int
+aad_scope(const char *value, aad_error_t *error)
+{
+    char         resource[AAD_URL_BYTES_MAX];
+    const char  *p;
+
+    for (p = value; *p != '\0'; p++) {
+        if (*p != '/' && *p != ':' && !aad_is_unreserved(*p)) {
+            break;
+        }
+    }
+
+    aad_resource(value, resource, sizeof(resource));
+
+    if (*p != '\0' || value[0] == '-'
+        || strlen(value) >= sizeof(resource)
+        || strlen(resource) == strlen(value))
+    {
+        return aad_error(error, "\"%s\" is wrong, it must be one scope that "
+                         "ends with \"/.default\", such as "
+                         "\"https://cognitiveservices.azure.com/.default\"",
+                         value);
+    }
+
+    return 0;
+}
+
+
+int
+aad_proxy(const char *value, aad_error_t *error)
+{
+    aad_url_t  url;
+
+    /* a proxy's URL may hold a password: it is not repeated */
+
+    if (aad_url_parse(value, &url) != 0
+        || (url.rest[0] != '\0' && strcmp(url.rest, "/") != 0))
+    {
+        return aad_error(error, "the proxy is wrong, it must be a URL of "
+                         "scheme, host and port, such as "
+                         "\"http://proxy.example.com:3128\"");
+    }
+
+    return 0;
+}
+
+
+int
+aad_ca_certificates(const char *file, aad_secret_t *pem, aad_error_t *error)
+{
+    if (aad_file_read(file, pem, error) != 0) {
+        return -1;
+    }
+
+    if (strstr(pem->data, "-----BEGIN CERTIFICATE-----") == NULL
+        && strstr(pem->data, "-----BEGIN TRUSTED CERTIFICATE-----") == NULL)
+    {
+        return aad_error(error, "the file \"%s\" has no certificate in PEM "
+                         "form", file);
+    }
+
+    return 0;
+}
+
+
+int
+aad_settings_digest(const aad_settings_t *settings,
+    unsigned char digest[AAD_DIGEST_BYTES])
+{
+    int                rc;
+    size_t             i, slot;
+    EVP_MD_CTX        *md;
+    aad_credential_t  *credential;
+
+    md = EVP_MD_CTX_new();
+    if (md == NULL) {
+        return -1;
+    }
+
+    rc = EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1 ? 0 : -1;
+
+    rc |= aad_digest_add(md, settings->authority_host);
+    rc |= aad_digest_add(md, settings->scope);
+    rc |= aad_digest_add(md, settings->ca_certificates);
+    rc |= aad_digest_add(md, settings->proxy);
+    rc |= aad_digest_add(md, settings->no_proxy);
+
+    for (i = 0; i < settings->chain_length; i++) {
+
+        credential = settings->chain[i];
+        rc |= aad_digest_add(md, credential->type->name);
+
+        for (slot = 0; slot < AAD_VALUES_MAX; slot++) {
+            rc |= aad_digest_add(md, credential->values[slot].data);
+        }
+    }
+
+    if (EVP_DigestFinal_ex(md, digest, NULL) != 1) {
+        rc = -1;
+    }
+
+    EVP_MD_CTX_free(md);
+
+    return rc;
+}
+
+
+/* with its NUL, so that "ab" "c" and "a" "bc" differ */
+static int
+aad_digest_add(EVP_MD_CTX *md, const char *text)
+{
+    if (text == NULL) {
+        text = "";
+    }
+
+    return EVP_DigestUpdate(md, text, strlen(text) + 1) == 1 ? 0 : -1;
+}

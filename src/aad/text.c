@@ -1,0 +1,301 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ */
+
+
+#include "internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+
+static int aad_is_alphanumeric(char c);
+static int aad_is_made_of(const char *value, const char *others);
+
+
+const aad_form_t  aad_form_guid = { aad_is_guid, "a GUID" };
+const aad_form_t  aad_form_tenant = {
+    aad_is_tenant, "a tenant's GUID or domain name"
+};
+const aad_form_t  aad_form_resource_id = {
+    aad_is_resource_id, "a resource id, \"/subscriptions/...\""
+};
+const aad_form_t  aad_form_subscription = {
+    aad_is_subscription, "a subscription's GUID or name"
+};
+const aad_form_t  aad_form_url = {
+    aad_is_url, "an http:// or https:// URL"
+};
+const aad_form_t  aad_form_path = {
+    aad_is_absolute_path, "an absolute file name"
+};
+
+
+int
+aad_is_unreserved(char c)
+{
+    return aad_is_alphanumeric(c)
+           || c == '-' || c == '.' || c == '_' || c == '~';
+}
+
+
+int
+aad_is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+
+int
+aad_is_guid(const char *value)
+{
+    size_t  i;
+
+    for (i = 0; i < 36; i++) {
+
+        if (i == 8 || i == 13 || i == 18 || i == 23) {
+            if (value[i] != '-') {
+                return 0;
+            }
+
+            continue;
+        }
+
+        if (value[i] == '\0'
+            || strchr("0123456789abcdefABCDEF", value[i]) == NULL)
+        {
+            return 0;
+        }
+    }
+
+    return value[36] == '\0';
+}
+
+
+int
+aad_is_tenant(const char *value)
+{
+    static const char *const  shared[] = {
+        "common", "organizations", "consumers", NULL
+    };
+
+    size_t  i;
+
+    /* there is no tenant behind these names that could issue an app's token */
+
+    for (i = 0; shared[i] != NULL; i++) {
+        if (strcmp(value, shared[i]) == 0) {
+            return 0;
+        }
+    }
+
+    return aad_is_guid(value)
+           || (strchr(value, '.') != NULL && value[0] != '-'
+               && value[0] != '.' && aad_is_made_of(value, ".-"));
+}
+
+
+int
+aad_is_resource_id(const char *value)
+{
+    return strncmp(value, "/subscriptions/", 15) == 0
+           && aad_is_made_of(value, "/._-()");
+}
+
+
+int
+aad_is_subscription(const char *value)
+{
+    return value[0] != '-' && aad_is_made_of(value, "._ -");
+}
+
+
+int
+aad_is_url(const char *value)
+{
+    aad_url_t  url;
+
+    return aad_url_parse(value, &url) == 0;
+}
+
+
+int
+aad_is_absolute_path(const char *value)
+{
+    return value[0] == '/';
+}
+
+
+int
+aad_is_loopback(const char *host, size_t length)
+{
+    if (length == 5 && strncmp(host, "[::1]", 5) == 0) {
+        return 1;
+    }
+
+    /* an address alone, never a name such as 127.example.com */
+
+    return length > 4 && strncmp(host, "127.", 4) == 0
+           && strspn(host, "0123456789.") >= length;
+}
+
+
+int
+aad_url_parse(const char *text, aad_url_t *url)
+{
+    size_t       length;
+    const char  *host, *port;
+
+    if (strncmp(text, "https://", 8) == 0) {
+        url->https = 1;
+        host = text + 8;
+
+    } else if (strncmp(text, "http://", 7) == 0) {
+        url->https = 0;
+        host = text + 7;
+
+    } else {
+        return -1;
+    }
+
+    length = strcspn(host, "/?#");
+
+    url->userinfo = memchr(host, '@', length) != NULL;
+
+    while (memchr(host, '@', length) != NULL) {
+        host++;
+        length--;
+    }
+
+    url->host = host;
+    url->host_length = host[0] == '[' ? strcspn(host, "]") + 1
+                                      : strcspn(host, ":/?#");
+
+    if (url->host_length == 0 || url->host_length > length) {
+        return -1;
+    }
+
+    port = host + url->host_length;
+
+    if (*port == ':') {
+        port++;
+        port += strspn(port, "0123456789");
+    }
+
+    if (port != host + length) {
+        return -1;
+    }
+
+    url->rest = port;
+
+    /* what a host and the rest of a URL may be made of, loosely: no blanks,
+       no control characters, nothing that could end a header line */
+
+    for (text = host; *text != '\0'; text++) {
+        if (*text <= ' ' || *text > '~') {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+aad_resource(const char *scope, char *resource, size_t size)
+{
+    size_t  length;
+
+    static const char    suffix[] = "/.default";
+    static const size_t  suffix_length = sizeof(suffix) - 1;
+
+    length = strlen(scope);
+
+    if (length > suffix_length
+        && strcmp(scope + length - suffix_length, suffix) == 0)
+    {
+        length -= suffix_length;
+    }
+
+    snprintf(resource, size, "%.*s", (int) length, scope);
+}
+
+
+void
+aad_text_clean(char *clean, size_t size, const char *text)
+{
+    size_t  i;
+
+    for (i = 0; i + 1 < size && text[i] != '\0'; i++) {
+
+        if (aad_is_space(text[i])) {
+            clean[i] = ' ';
+
+        } else if (text[i] < ' ' || text[i] > '~') {
+            clean[i] = '?';
+
+        } else {
+            clean[i] = text[i];
+        }
+    }
+
+    while (i != 0 && clean[i - 1] == ' ') {
+        i--;
+    }
+
+    clean[i] = '\0';
+}
+
+
+int
+aad_error(aad_error_t *error, const char *format, ...)
+{
+    va_list  args;
+
+    va_start(args, format);
+    vsnprintf(error->text, sizeof(error->text), format, args);
+    va_end(args);
+
+    return -1;
+}
+
+
+aad_result_t
+aad_reason(aad_call_t *call, aad_result_t result, const char *format, ...)
+{
+    va_list  args;
+
+    va_start(args, format);
+    vsnprintf(call->attempt->reason, sizeof(call->attempt->reason), format,
+              args);
+    va_end(args);
+
+    return result;
+}
+
+
+static int
+aad_is_alphanumeric(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
+           || (c >= 'a' && c <= 'z');
+}
+
+
+/* letters, digits and 'others', and not empty */
+static int
+aad_is_made_of(const char *value, const char *others)
+{
+    const char  *p;
+
+    for (p = value; *p != '\0'; p++) {
+        if (!aad_is_alphanumeric(*p) && strchr(others, *p) == NULL) {
+            return 0;
+        }
+    }
+
+    return p != value;
+}

@@ -1,0 +1,444 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ *
+ * Token and error bodies; the only file that knows cJSON.
+ */
+
+
+#include "internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <cjson/cJSON.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+
+/* no service issues tokens for longer; such an expiry is a defect */
+#define AAD_LIFETIME_MAX_S          172800
+
+
+/* the names that a token answer uses */
+typedef struct {
+    const char             *access_token;
+    const char             *token_type;
+    const char             *expires_in;
+    const char             *expires_on;
+} aad_token_names_t;
+
+
+static int aad_token_read(const cJSON *json, const aad_token_names_t *names,
+    int64_t received_on, int64_t now, aad_token_t *token, aad_error_t *error);
+static int aad_token_accept(const cJSON *value, aad_token_t *token,
+    aad_error_t *error);
+static int aad_token_expiry(const cJSON *json, const aad_token_names_t *names,
+    const cJSON *claims, aad_token_t *token, aad_error_t *error);
+static cJSON *aad_token_claims(const aad_secret_t *token);
+static int aad_base64url_decode(const char *text, size_t length,
+    aad_secret_t *decoded);
+static int aad_json_integer(const cJSON *json, const char *name,
+    int64_t *value);
+static const char *aad_json_text(const cJSON *json, const char *name);
+static void aad_json_copy(const cJSON *json, const char *name, char *text,
+    size_t size);
+static void aad_json_wipe(cJSON *json);
+
+
+static const aad_token_names_t  aad_token_names = {
+    "access_token", "token_type", "expires_in", "expires_on"
+};
+
+/*
+ * "expiresOn" is left alone: it is local time without a zone, and wrong by an
+ * hour twice a year.  Before version 2.54 the token's own "exp" serves.
+ */
+static const aad_token_names_t  aad_token_names_az = {
+    "accessToken", "tokenType", "expires_in", "expires_on"
+};
+
+
+int
+aad_token_response(const aad_secret_t *body, int64_t received_on, int64_t now,
+    aad_token_t *token, aad_error_t *error)
+{
+    int     rc;
+    cJSON  *json;
+
+    json = cJSON_ParseWithOpts(body->data, NULL, 1);
+
+    rc = aad_token_read(json, &aad_token_names, received_on, now, token,
+                        error);
+    aad_json_wipe(json);
+
+    return rc;
+}
+
+
+int
+aad_token_response_az(const aad_secret_t *body, int64_t received_on,
+    int64_t now, aad_token_t *token, aad_error_t *error)
+{
+    int          rc;
+    cJSON       *json;
+    const char  *start;
+
+    /* az may print warnings around its JSON */
+
+    start = strchr(body->data, '{');
+    json = start != NULL ? cJSON_Parse(start) : NULL;
+
+    rc = aad_token_read(json, &aad_token_names_az, received_on, now, token,
+                        error);
+    aad_json_wipe(json);
+
+    return rc;
+}
+
+
+void
+aad_error_response(const aad_http_response_t *response,
+    aad_attempt_t *attempt, aad_error_t *text)
+{
+    char          words[AAD_REASON_BYTES];
+    cJSON        *json, *detail;
+    int64_t       code;
+    const char   *p;
+
+    attempt->retry_after = response->retry_after;
+
+    json = cJSON_ParseWithOpts(response->body.data, NULL, 1);
+
+    if (!cJSON_IsObject(json)) {
+        aad_error(text, "status %ld with %s instead of JSON",
+                  response->status,
+                  response->body.length == 0 ? "nothing"
+                  : strchr(response->body.data, '<') ? "HTML" : "something");
+        aad_json_wipe(json);
+        return;
+    }
+
+    /* {"error":{"code":...,"message":...}}: Cloud Shell, Service Fabric */
+
+    detail = cJSON_GetObjectItemCaseSensitive(json, "error");
+
+    if (cJSON_IsObject(detail)) {
+        aad_json_copy(detail, "code", attempt->code, sizeof(attempt->code));
+        p = aad_json_text(detail, "message");
+
+    } else {
+        aad_json_copy(json, "error", attempt->code, sizeof(attempt->code));
+
+        p = aad_json_text(json, "error_description");
+        if (p[0] == '\0') {
+            p = aad_json_text(json, "message");
+        }
+    }
+
+    /* the rest of the lines: trace, correlation and time, of use elsewhere */
+
+    snprintf(words, sizeof(words), "%.*s", (int) strcspn(p, "\r\n"), p);
+    aad_text_clean(words, sizeof(words), words);
+
+    aad_error(text, "status %ld%s%s%s%.400s", response->status,
+              attempt->code[0] != '\0' ? ", " : "", attempt->code,
+              words[0] != '\0' ? ": " : "", words);
+
+    detail = cJSON_GetObjectItemCaseSensitive(json, "error_codes");
+    detail = cJSON_GetArrayItem(detail, 0);
+
+    if (cJSON_IsNumber(detail)) {
+        code = (int64_t) detail->valuedouble;
+        snprintf(attempt->code, sizeof(attempt->code), "AADSTS%lld",
+                 (long long) code);
+
+    } else if (strncmp(words, "AADSTS", 6) == 0) {
+        snprintf(attempt->code, sizeof(attempt->code), "%.*s",
+                 (int) (6 + strspn(words + 6, "0123456789")), words);
+    }
+
+    aad_json_copy(json, "correlation_id", attempt->correlation_id,
+                  sizeof(attempt->correlation_id));
+
+    if (attempt->correlation_id[0] == '\0') {
+        aad_json_copy(json, "correlationId", attempt->correlation_id,
+                      sizeof(attempt->correlation_id));
+    }
+
+    aad_json_wipe(json);
+}
+
+
+static int
+aad_token_read(const cJSON *json, const aad_token_names_t *names,
+    int64_t received_on, int64_t now, aad_token_t *token, aad_error_t *error)
+{
+    int          rc;
+    cJSON       *claims;
+    const char  *type;
+
+    if (!cJSON_IsObject(json)) {
+        return aad_error(error, "the answer is no JSON object");
+    }
+
+    type = aad_json_text(json, names->token_type);
+
+    if (type[0] != '\0' && strcasecmp(type, "Bearer") != 0) {
+        return aad_error(error, "the answer's token is no bearer token");
+    }
+
+    if (aad_token_accept(cJSON_GetObjectItemCaseSensitive(json,
+                                                         names->access_token),
+                         token, error)
+        != 0)
+    {
+        return -1;
+    }
+
+    token->received_on = received_on;
+
+    claims = aad_token_claims(&token->access_token);
+
+    rc = aad_token_expiry(json, names, claims, token, error);
+
+    if (rc == 0 && token->expires_on <= now) {
+        rc = aad_error(error, "the answer's token has expired already (%lld s "
+                       "ago); is this machine's clock right?",
+                       (long long) (now - token->expires_on));
+    }
+
+    if (rc == 0 && token->expires_on - now > AAD_LIFETIME_MAX_S) {
+        rc = aad_error(error, "the answer's token would be valid for %lld s, "
+                       "more than any service gives",
+                       (long long) (token->expires_on - now));
+    }
+
+    if (rc != 0) {
+        aad_json_wipe(claims);
+        aad_secret_wipe(&token->access_token);
+        return -1;
+    }
+
+    if (aad_json_integer(json, "refresh_in", &token->refresh_in) != 0
+        || token->refresh_in < 0 || token->refresh_in > AAD_LIFETIME_MAX_S)
+    {
+        token->refresh_in = 0;
+    }
+
+    aad_json_copy(claims, "oid", token->object_id, sizeof(token->object_id));
+    aad_json_copy(claims, "tid", token->tenant_id, sizeof(token->tenant_id));
+    aad_json_copy(claims, "appid", token->client_id,
+                  sizeof(token->client_id));
+
+    if (token->client_id[0] == '\0') {
+        aad_json_copy(claims, "azp", token->client_id,
+                      sizeof(token->client_id));
+    }
+
+    aad_json_wipe(claims);
+
+    return 0;
+}
+
+
+/*
+ * The token goes into a header as it is: anything but RFC 6750's b64token
+ * alphabet could become a second header, or a second request.
+ */
+static int
+aad_token_accept(const cJSON *value, aad_token_t *token, aad_error_t *error)
+{
+    const char  *p;
+
+    if (!cJSON_IsString(value) || value->valuestring[0] == '\0') {
+        return aad_error(error, "the answer has no access token");
+    }
+
+    for (p = value->valuestring; *p != '\0'; p++) {
+        if (!aad_is_unreserved(*p) && *p != '+' && *p != '/' && *p != '=') {
+            return aad_error(error, "the answer's token has characters that "
+                             "no token may have");
+        }
+    }
+
+    if (aad_secret_append_text(&token->access_token, value->valuestring)
+        != 0)
+    {
+        return aad_error(error, "the answer's token has %zu bytes, %d are the "
+                         "most", strlen(value->valuestring),
+                         AAD_TOKEN_BYTES_MAX);
+    }
+
+    return 0;
+}
+
+
+static int
+aad_token_expiry(const cJSON *json, const aad_token_names_t *names,
+    const cJSON *claims, aad_token_t *token, aad_error_t *error)
+{
+    int64_t  expires;
+
+    /* relative first: it does not care whether two clocks agree */
+
+    if (aad_json_integer(json, names->expires_in, &expires) == 0) {
+
+        if (expires <= 0) {
+            return aad_error(error, "the answer's token is valid for %lld s",
+                             (long long) expires);
+        }
+
+        token->expires_on = token->received_on + expires;
+        return 0;
+    }
+
+    if (aad_json_integer(json, names->expires_on, &token->expires_on) == 0
+        || aad_json_integer(claims, "exp", &token->expires_on) == 0)
+    {
+        return 0;
+    }
+
+    return aad_error(error, "the answer does not say when its token expires");
+}
+
+
+/* The payload of a JWT, or NULL; it is shown, never trusted. */
+static cJSON *
+aad_token_claims(const aad_secret_t *token)
+{
+    cJSON         *claims;
+    const char    *payload, *end;
+    aad_secret_t   decoded;
+
+    payload = strchr(token->data, '.');
+    if (payload == NULL) {
+        return NULL;
+    }
+
+    payload++;
+
+    end = strchr(payload, '.');
+    if (end == NULL) {
+        return NULL;
+    }
+
+    claims = NULL;
+    aad_secret_init(&decoded, AAD_TOKEN_BYTES_MAX);
+
+    if (aad_base64url_decode(payload, end - payload, &decoded) == 0) {
+        claims = cJSON_ParseWithOpts(decoded.data, NULL, 1);
+    }
+
+    aad_secret_wipe(&decoded);
+
+    return claims;
+}
+
+
+/* RFC 4648 5, without padding.  Returns 0, or -1 on what is no base64url. */
+static int
+aad_base64url_decode(const char *text, size_t length, aad_secret_t *decoded)
+{
+    int            n;
+    char           quad[4];
+    size_t         i, j, left;
+    unsigned char  bytes[3];
+
+    for (i = 0; i < length; i += 4) {
+
+        left = length - i < 4 ? length - i : 4;
+
+        if (left == 1) {
+            return -1;
+        }
+
+        for (j = 0; j < 4; j++) {
+            quad[j] = j >= left ? '='
+                      : text[i + j] == '-' ? '+'
+                      : text[i + j] == '_' ? '/' : text[i + j];
+        }
+
+        n = EVP_DecodeBlock(bytes, (unsigned char *) quad, 4);
+
+        if (n != 3
+            || aad_secret_append(decoded, (char *) bytes, left - 1) != 0)
+        {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* A number, or a string of digits, as managed identity endpoints send it. */
+static int
+aad_json_integer(const cJSON *json, const char *name, int64_t *value)
+{
+    char         *end;
+    const cJSON  *item;
+
+    item = cJSON_GetObjectItemCaseSensitive(json, name);
+
+    if (cJSON_IsNumber(item)) {
+
+        if (!(item->valuedouble > -1e15 && item->valuedouble < 1e15)) {
+            return -1;
+        }
+
+        *value = (int64_t) item->valuedouble;
+        return 0;
+    }
+
+    if (!cJSON_IsString(item) || item->valuestring[0] == '\0'
+        || strlen(item->valuestring) > 15)
+    {
+        return -1;
+    }
+
+    *value = strtoll(item->valuestring, &end, 10);
+
+    return *end == '\0' ? 0 : -1;
+}
+
+
+static const char *
+aad_json_text(const cJSON *json, const char *name)
+{
+    const cJSON  *item;
+
+    item = cJSON_GetObjectItemCaseSensitive(json, name);
+
+    return cJSON_IsString(item) ? item->valuestring : "";
+}
+
+
+static void
+aad_json_copy(const cJSON *json, const char *name, char *text, size_t size)
+{
+    aad_text_clean(text, size, aad_json_text(json, name));
+}
+
+
+/* cJSON frees without wiping */
+static void
+aad_json_wipe(cJSON *json)
+{
+    cJSON  *item;
+
+    if (json == NULL) {
+        return;
+    }
+
+    for (item = json->child; item != NULL; item = item->next) {
+
+        if (item->valuestring != NULL) {
+            OPENSSL_cleanse(item->valuestring, strlen(item->valuestring));
+        }
+    }
+
+    cJSON_Delete(json);
+}

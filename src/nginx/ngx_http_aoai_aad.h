@@ -1,0 +1,209 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ *
+ * What the files of this folder share; for this folder only.
+ */
+
+
+#ifndef _NGX_HTTP_AOAI_AAD_H_INCLUDED_
+#define _NGX_HTTP_AOAI_AAD_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+
+#include "aad.h"
+
+
+/* what is known of a token besides its bytes */
+typedef struct {
+    time_t                          expires_on;
+    time_t                          usable_until;
+    ngx_msec_t                      usable_until_msec;  /* monotonic */
+    ngx_uint_t                      step;
+    char                            credential[AAD_ID_BYTES];
+    char                            client_id[AAD_ID_BYTES];
+    char                            object_id[AAD_ID_BYTES];
+    char                            tenant_id[AAD_ID_BYTES];
+} ngx_http_aoai_aad_token_t;
+
+
+typedef struct {
+    ngx_http_aoai_aad_token_t       token;
+    size_t                          length;
+    u_char                          data[AAD_TOKEN_BYTES_MAX];
+} ngx_http_aoai_aad_record_t;
+
+
+/*
+ * One identity in shared memory.  What is read without the zone's mutex is
+ * atomic; a record is written while the other one is current, so that a
+ * worker killed in the midst of it leaves nothing half.
+ */
+typedef struct {
+    ngx_queue_t                     queue;
+    ngx_uint_t                      configuration;  /* last one that used it */
+    u_char                          digest[AAD_DIGEST_BYTES];
+
+    ngx_atomic_t                    generation;     /* of the token, 0: none */
+    ngx_atomic_t                    failures;       /* in a row */
+
+    ngx_pid_t                       lease;          /* who fetches, 0: none */
+    ngx_msec_t                      lease_until;    /* monotonic */
+    ngx_msec_t                      refresh_at;     /* monotonic */
+    time_t                          failure_logged;
+
+    ngx_uint_t                      current;
+    ngx_http_aoai_aad_record_t      record[2];
+} ngx_http_aoai_aad_slot_t;
+
+
+typedef struct ngx_http_aoai_aad_fetch_s  ngx_http_aoai_aad_fetch_t;
+
+
+/* Equal settings are one identity, however many locations use it. */
+typedef struct {
+    ngx_str_t                       name;
+    aad_settings_t                  settings;
+    u_char                          digest[AAD_DIGEST_BYTES];
+    ngx_msec_t                      timeout;    /* longest of its locations */
+    ngx_http_aoai_aad_slot_t       *slot;
+    ngx_slab_pool_t                *shpool;     /* of the slot */
+    ngx_thread_pool_t              *thread_pool;
+
+    /* this worker's own */
+    ngx_atomic_uint_t               generation;
+    ngx_str_t                       header;     /* the whole line, with CRLF */
+    ngx_http_aoai_aad_token_t       token;
+    ngx_queue_t                     waiting;
+    ngx_event_t                     refresh;
+    ngx_event_t                     watch;
+    ngx_thread_task_t              *task;
+    unsigned                        fetching:1;
+} ngx_http_aoai_aad_identity_t;
+
+
+typedef struct {
+    ngx_str_t                       name;       /* lower case, no final dot */
+    in_port_t                       port;       /* 0: any */
+    unsigned                        wildcard:1; /* name: ".suffix" */
+} ngx_http_aoai_aad_host_t;
+
+
+typedef struct {
+    ngx_array_t                     identities; /* identity_t * */
+    ngx_array_t                    *default_chain;
+    size_t                          cache_size;
+    ngx_http_handler_pt             proxy_handler;
+
+    /* of the environment, read with the first location that needs them */
+    ngx_str_t                       authority_host;
+    ngx_str_t                       proxy;
+    ngx_str_t                       no_proxy;
+} ngx_http_aoai_aad_main_conf_t;
+
+
+typedef struct {
+    ngx_uint_t                      mode;
+    ngx_array_t                    *credentials;    /* aad_credential_t * */
+    ngx_str_t                       scope;
+    ngx_str_t                       authority_host;
+    ngx_str_t                       ca_certificates;
+    ngx_str_t                       proxy;          /* "": off */
+    ngx_array_t                    *allowed_hosts;  /* host_t */
+    ngx_msec_t                      timeout;
+
+    /* found while the levels are merged; NULL where nothing is to be done */
+    ngx_http_aoai_aad_identity_t   *identity;
+    ngx_http_handler_pt             handler;        /* what proxy_pass set */
+
+    /* this worker's verdict on the location's fixed upstream */
+    ngx_http_upstream_srv_conf_t   *allowed_upstream;
+} ngx_http_aoai_aad_loc_conf_t;
+
+
+typedef enum {
+    NGX_HTTP_AOAI_AAD_NONE = 0,
+    NGX_HTTP_AOAI_AAD_HIT,
+    NGX_HTTP_AOAI_AAD_STALE,
+    NGX_HTTP_AOAI_AAD_MISS,
+    NGX_HTTP_AOAI_AAD_ERROR
+} ngx_http_aoai_aad_cache_status_e;
+
+
+typedef struct {
+    ngx_http_aoai_aad_cache_status_e   cache_status;
+    ngx_msec_t                      wait_started;
+    ngx_msec_t                      wait_time;
+    ngx_queue_t                     queue;
+    ngx_event_t                     event;
+    ngx_int_t                     (*create_request)(ngx_http_request_t *r);
+    unsigned                        waiting:1;
+    unsigned                        timed_out:1;
+} ngx_http_aoai_aad_ctx_t;
+
+
+/* module */
+char *ngx_http_aoai_aad_credential(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_aoai_aad_allowed_hosts(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_aoai_aad_add_variables(ngx_conf_t *cf);
+
+/* credential: the chain and the identity of a location */
+ngx_int_t ngx_http_aoai_aad_identify(ngx_conf_t *cf,
+    ngx_http_aoai_aad_loc_conf_t *alcf);
+
+/* hosts */
+ngx_array_t *ngx_http_aoai_aad_default_hosts(ngx_conf_t *cf);
+ngx_int_t ngx_http_aoai_aad_destination(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf);
+
+/* access */
+ngx_int_t ngx_http_aoai_aad_access_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_aoai_aad_precontent_handler(ngx_http_request_t *r);
+ngx_http_aoai_aad_ctx_t *ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r);
+ngx_int_t ngx_http_aoai_aad_unavailable(ngx_http_request_t *r);
+ngx_int_t ngx_http_aoai_aad_answer(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_str_t *body);
+
+/* send */
+ngx_int_t ngx_http_aoai_aad_content_handler(ngx_http_request_t *r);
+
+/* head */
+ngx_int_t ngx_http_aoai_aad_rewrite_head(ngx_pool_t *pool, ngx_buf_t *b,
+    ngx_str_t *authorization, ngx_str_t *uri);
+
+/* cache */
+ngx_int_t ngx_http_aoai_aad_add_zone(ngx_conf_t *cf,
+    ngx_http_aoai_aad_main_conf_t *amcf);
+ngx_int_t ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity);
+ngx_int_t ngx_http_aoai_aad_lease(ngx_http_aoai_aad_identity_t *identity,
+    ngx_msec_t *delay);
+void ngx_http_aoai_aad_release(ngx_http_aoai_aad_identity_t *identity);
+ngx_int_t ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
+    aad_token_t *token);
+ngx_uint_t ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
+    int retry_after);
+ngx_msec_t ngx_http_aoai_aad_retry_msec(
+    ngx_http_aoai_aad_identity_t *identity);
+
+/* refresh */
+ngx_int_t ngx_http_aoai_aad_init_process(ngx_cycle_t *cycle);
+void ngx_http_aoai_aad_exit_process(ngx_cycle_t *cycle);
+ngx_int_t ngx_http_aoai_aad_fetch(ngx_http_aoai_aad_identity_t *identity);
+void ngx_http_aoai_aad_wait(ngx_http_aoai_aad_identity_t *identity,
+    ngx_queue_t *queue);
+void ngx_http_aoai_aad_leave(ngx_queue_t *queue);
+
+
+extern ngx_module_t  ngx_http_aoai_aad_module;
+
+/* of nginx, which declares it in no header before 1.29.4 */
+extern ngx_module_t  ngx_http_proxy_module;
+
+
+#endif /* _NGX_HTTP_AOAI_AAD_H_INCLUDED_ */

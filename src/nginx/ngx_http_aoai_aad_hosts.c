@@ -1,0 +1,436 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ *
+ * Where a token may go.
+ */
+
+
+#include "ngx_http_aoai_aad.h"
+
+
+/* what nginx is about to connect to */
+typedef struct {
+    ngx_str_t                       name;
+    in_port_t                       port;
+    unsigned                        ssl:1;
+} ngx_http_aoai_aad_destination_t;
+
+
+static char *ngx_http_aoai_aad_parse_host(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_aoai_aad_host_t *host);
+static ngx_int_t ngx_http_aoai_aad_split_host(ngx_str_t *text,
+    ngx_str_t *name, in_port_t *port);
+static ngx_int_t ngx_http_aoai_aad_upstream_allowed(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_upstream_srv_conf_t *uscf);
+static ngx_http_upstream_srv_conf_t *ngx_http_aoai_aad_find_upstream(
+    ngx_http_request_t *r);
+static ngx_int_t ngx_http_aoai_aad_host_allowed(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf,
+    ngx_http_aoai_aad_destination_t *destination);
+static ngx_int_t ngx_http_aoai_aad_is_loopback(ngx_str_t *name);
+
+
+static ngx_str_t  ngx_http_aoai_aad_default_names[] = {
+    ngx_string("*.openai.azure.com"),
+    ngx_string("*.cognitiveservices.azure.com"),
+    ngx_string("*.services.ai.azure.com"),
+    ngx_string("*.openai.azure.us"),
+    ngx_string("*.cognitiveservices.azure.us"),
+    ngx_string("*.services.ai.azure.us"),
+    ngx_string("*.openai.azure.cn"),
+    ngx_string("*.cognitiveservices.azure.cn"),
+    ngx_string("*.services.ai.azure.cn"),
+    ngx_null_string
+};
+
+
+char *
+ngx_http_aoai_aad_allowed_hosts(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_aoai_aad_loc_conf_t *alcf = conf;
+
+    ngx_str_t                 *value;
+    ngx_uint_t                 i;
+    ngx_http_aoai_aad_host_t  *host;
+
+    if (alcf->allowed_hosts == NGX_CONF_UNSET_PTR) {
+
+        alcf->allowed_hosts = ngx_array_create(cf->pool, 4,
+                                            sizeof(ngx_http_aoai_aad_host_t));
+        if (alcf->allowed_hosts == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        host = ngx_array_push(alcf->allowed_hosts);
+        if (host == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_http_aoai_aad_parse_host(cf, &value[i], host)
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_array_t *
+ngx_http_aoai_aad_default_hosts(ngx_conf_t *cf)
+{
+    ngx_str_t                 *name;
+    ngx_array_t               *hosts;
+    ngx_http_aoai_aad_host_t  *host;
+
+    hosts = ngx_array_create(cf->pool, 9, sizeof(ngx_http_aoai_aad_host_t));
+    if (hosts == NULL) {
+        return NULL;
+    }
+
+    for (name = ngx_http_aoai_aad_default_names; name->len; name++) {
+
+        host = ngx_array_push(hosts);
+        if (host == NULL
+            || ngx_http_aoai_aad_parse_host(cf, name, host) != NGX_CONF_OK)
+        {
+            return NULL;
+        }
+    }
+
+    return hosts;
+}
+
+
+static char *
+ngx_http_aoai_aad_parse_host(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_aoai_aad_host_t *host)
+{
+    ngx_str_t  text, name;
+
+    text = *value;
+    ngx_memzero(host, sizeof(ngx_http_aoai_aad_host_t));
+
+    if (text.len > 2 && text.data[0] == '*' && text.data[1] == '.') {
+        host->wildcard = 1;
+        text.data += 2;
+        text.len -= 2;
+    }
+
+    if (ngx_http_aoai_aad_split_host(&text, &name, &host->port) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"aoai_aad_allowed_hosts\": \"%V\" is no host, "
+                           "write a name, an address or \"*.suffix\", with "
+                           "\":port\" if only that is meant, and nothing of "
+                           "a URL around it", value);
+        return NGX_CONF_ERROR;
+    }
+
+    if (host->wildcard) {
+        name.data--;
+        name.len++;
+    }
+
+    host->name.data = ngx_pnalloc(cf->pool, name.len);
+    if (host->name.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    host->name.len = name.len;
+    ngx_strlow(host->name.data, name.data, name.len);
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * Takes "name", "name:port", "[address]:port" apart.  Anything that is made
+ * of other characters than a host's is refused: what nginx or a resolver
+ * would make of userinfo, '#' or a blank in it is not for us to guess.
+ */
+static ngx_int_t
+ngx_http_aoai_aad_split_host(ngx_str_t *text, ngx_str_t *name,
+    in_port_t *port)
+{
+    u_char     *p, *last;
+    ngx_int_t   n;
+
+    p = text->data;
+    last = text->data + text->len;
+
+    if (p < last && *p == '[') {
+
+        for (p++; p < last && *p != ']'; p++) {
+            if (ngx_hextoi(p, 1) == NGX_ERROR && *p != ':' && *p != '.') {
+                return NGX_ERROR;
+            }
+        }
+
+        if (p == last) {
+            return NGX_ERROR;
+        }
+
+        p++;
+
+    } else {
+        while (p < last
+               && ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z')
+                   || (*p >= 'A' && *p <= 'Z') || *p == '-' || *p == '.'
+                   || *p == '_'))
+        {
+            p++;
+        }
+    }
+
+    name->data = text->data;
+    name->len = p - text->data;
+    *port = 0;
+
+    if (p != last) {
+
+        if (*p++ != ':') {
+            return NGX_ERROR;
+        }
+
+        n = ngx_atoi(p, last - p);
+        if (n < 1 || n > 65535) {
+            return NGX_ERROR;
+        }
+
+        *port = (in_port_t) n;
+    }
+
+    /* "host." is "host" to a resolver */
+
+    if (name->len && name->data[name->len - 1] == '.') {
+        name->len--;
+    }
+
+    return name->len ? NGX_OK : NGX_ERROR;
+}
+
+
+/*
+ * Whether the request may take a token to where nginx is about to connect:
+ * called when u->resolved or the location's upstream is known, and before
+ * anything is sent.  Returns NGX_OK, or NGX_DECLINED with the host logged.
+ */
+ngx_int_t
+ngx_http_aoai_aad_destination(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf)
+{
+    ngx_int_t                         rc;
+    ngx_http_upstream_t              *u;
+    ngx_http_upstream_srv_conf_t     *uscf;
+    ngx_http_aoai_aad_destination_t   destination;
+
+    u = r->upstream;
+
+    if (u->resolved == NULL) {
+        uscf = u->conf->upstream;
+
+        /* the location's own upstream and scheme never change */
+
+        if (uscf == alcf->allowed_upstream) {
+            return NGX_OK;
+        }
+
+        rc = ngx_http_aoai_aad_upstream_allowed(r, alcf, uscf);
+
+        if (rc == NGX_OK) {
+            alcf->allowed_upstream = uscf;
+        }
+
+        return rc;
+    }
+
+    uscf = ngx_http_aoai_aad_find_upstream(r);
+
+    if (uscf) {
+        return ngx_http_aoai_aad_upstream_allowed(r, alcf, uscf);
+    }
+
+    destination.name = u->resolved->host;
+    destination.port = u->resolved->port;
+#if (NGX_HTTP_SSL)
+    destination.ssl = u->ssl;
+#else
+    destination.ssl = 0;
+#endif
+
+    return ngx_http_aoai_aad_host_allowed(r, alcf, &destination);
+}
+
+
+/* every server of an upstream block counts, for any may be the one */
+static ngx_int_t
+ngx_http_aoai_aad_upstream_allowed(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_upstream_srv_conf_t *uscf)
+{
+    ngx_uint_t                        i;
+    ngx_http_upstream_server_t       *server;
+    ngx_http_aoai_aad_destination_t   destination;
+
+#if (NGX_HTTP_SSL)
+    destination.ssl = r->upstream->ssl;
+#else
+    destination.ssl = 0;
+#endif
+
+    if (!(uscf->flags & NGX_HTTP_UPSTREAM_CREATE)) {
+        destination.name = uscf->host;
+        destination.port = uscf->port;
+
+        return ngx_http_aoai_aad_host_allowed(r, alcf, &destination);
+    }
+
+    if (uscf->servers == NULL || uscf->servers->nelts == 0) {
+        return NGX_DECLINED;
+    }
+
+    server = uscf->servers->elts;
+
+    for (i = 0; i < uscf->servers->nelts; i++) {
+
+        destination.name = server[i].name;
+        destination.port = 0;
+
+        if (ngx_http_aoai_aad_host_allowed(r, alcf, &destination) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* as ngx_http_upstream_init_request() finds it, for the same answer */
+static ngx_http_upstream_srv_conf_t *
+ngx_http_aoai_aad_find_upstream(ngx_http_request_t *r)
+{
+    ngx_uint_t                       i;
+    ngx_http_upstream_srv_conf_t   **uscfp;
+    ngx_http_upstream_resolved_t    *resolved;
+    ngx_http_upstream_main_conf_t   *umcf;
+
+    resolved = r->upstream->resolved;
+
+    umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        if (uscfp[i]->host.len == resolved->host.len
+            && ((uscfp[i]->port == 0 && resolved->no_port)
+                || uscfp[i]->port == resolved->port)
+            && ngx_strncasecmp(uscfp[i]->host.data, resolved->host.data,
+                               resolved->host.len) == 0)
+        {
+            return uscfp[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_aoai_aad_host_allowed(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf,
+    ngx_http_aoai_aad_destination_t *destination)
+{
+    size_t                     skip;
+    ngx_str_t                  name;
+    in_port_t                  port;
+    ngx_uint_t                 i, plain;
+    ngx_http_aoai_aad_host_t  *host;
+
+    plain = 0;
+    port = destination->port;
+
+    if (ngx_http_aoai_aad_split_host(&destination->name, &name, &port)
+        != NGX_OK)
+    {
+        goto refused;
+    }
+
+    if (port == 0) {
+        port = destination->port;
+    }
+
+    if (port == 0) {
+        port = destination->ssl ? 443 : 80;
+    }
+
+    host = alcf->allowed_hosts->elts;
+
+    for (i = 0; i < alcf->allowed_hosts->nelts; i++) {
+
+        if (host[i].port && host[i].port != port) {
+            continue;
+        }
+
+        if (host[i].wildcard ? name.len <= host[i].name.len
+                             : name.len != host[i].name.len)
+        {
+            continue;
+        }
+
+        skip = name.len - host[i].name.len;
+
+        if (ngx_strncasecmp(name.data + skip, host[i].name.data,
+                            host[i].name.len)
+            != 0)
+        {
+            continue;
+        }
+
+        if (destination->ssl
+            || (!host[i].wildcard && ngx_http_aoai_aad_is_loopback(&name)))
+        {
+            return NGX_OK;
+        }
+
+        plain = 1;
+    }
+
+refused:
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "aoai_aad: no token may go to \"%V\" port %d%s",
+                  &destination->name, (int) port,
+                  plain ? " over plain HTTP: write \"https://\" in "
+                          "\"proxy_pass\""
+                        : ": it is not in \"aoai_aad_allowed_hosts\"");
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_aoai_aad_is_loopback(ngx_str_t *name)
+{
+    in_addr_t  address;
+
+    if (name->len == 9
+        && ngx_strncasecmp(name->data, (u_char *) "localhost", 9) == 0)
+    {
+        return 1;
+    }
+
+    if (name->len == 5 && ngx_strncmp(name->data, "[::1]", 5) == 0) {
+        return 1;
+    }
+
+    address = ngx_inet_addr(name->data, name->len);
+
+    return address != INADDR_NONE && (ntohl(address) >> 24) == 127;
+}

@@ -1,0 +1,618 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ */
+
+
+#include "ngx_http_aoai_aad.h"
+
+
+#if !(NGX_THREADS)
+#error "ngx_http_aoai_aad_module needs an nginx built --with-threads"
+#endif
+
+
+#define NGX_HTTP_AOAI_AAD_SCOPE                                               \
+    "https://cognitiveservices.azure.com/.default"
+
+static ngx_int_t ngx_http_aoai_aad_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_aoai_aad_postconfiguration(ngx_conf_t *cf);
+static void *ngx_http_aoai_aad_create_main_conf(ngx_conf_t *cf);
+static char *ngx_http_aoai_aad_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_http_aoai_aad_create_loc_conf(ngx_conf_t *cf);
+static char *ngx_http_aoai_aad_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static char *ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
+    ngx_http_aoai_aad_loc_conf_t *prev, ngx_http_aoai_aad_loc_conf_t *conf);
+static ngx_http_handler_pt ngx_http_aoai_aad_proxy_handler(ngx_conf_t *cf);
+static ngx_int_t ngx_http_aoai_aad_run_last(ngx_conf_t *cf,
+    ngx_http_phases phase, ngx_http_handler_pt handler);
+
+static char *ngx_http_aoai_aad_scope(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_aoai_aad_authority_host(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_aoai_aad_ssl_trusted_certificate(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
+static char *ngx_http_aoai_aad_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_aoai_aad_timeout(ngx_conf_t *cf, void *post,
+    void *data);
+static char *ngx_http_aoai_aad_cache_size(ngx_conf_t *cf, void *post,
+    void *data);
+static char *ngx_http_aoai_aad_wrong(ngx_conf_t *cf, ngx_command_t *cmd,
+    aad_error_t *error);
+
+
+static ngx_conf_enum_t  ngx_http_aoai_aad_modes[] = {
+    { ngx_string("off"), 0 },
+    { ngx_string("on"), 1 },
+    { ngx_null_string, 0 }
+};
+
+static ngx_conf_post_t  ngx_http_aoai_aad_timeout_post = {
+    ngx_http_aoai_aad_timeout
+};
+
+static ngx_conf_post_t  ngx_http_aoai_aad_cache_size_post = {
+    ngx_http_aoai_aad_cache_size
+};
+
+
+static ngx_command_t  ngx_http_aoai_aad_commands[] = {
+
+    { ngx_string("aoai_aad"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
+                        |NGX_HTTP_LIF_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_aoai_aad_loc_conf_t, mode),
+      &ngx_http_aoai_aad_modes },
+
+    { ngx_string("aoai_aad_credential"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
+                        |NGX_CONF_1MORE,
+      ngx_http_aoai_aad_credential,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("aoai_aad_scope"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_aoai_aad_scope,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("aoai_aad_authority_host"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_aoai_aad_authority_host,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("aoai_aad_ssl_trusted_certificate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_aoai_aad_ssl_trusted_certificate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("aoai_aad_proxy"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_aoai_aad_proxy,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("aoai_aad_allowed_hosts"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_aoai_aad_allowed_hosts,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("aoai_aad_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_aoai_aad_loc_conf_t, timeout),
+      &ngx_http_aoai_aad_timeout_post },
+
+    { ngx_string("aoai_aad_cache_size"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_aoai_aad_main_conf_t, cache_size),
+      &ngx_http_aoai_aad_cache_size_post },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_aoai_aad_module_ctx = {
+    ngx_http_aoai_aad_preconfiguration,    /* preconfiguration */
+    ngx_http_aoai_aad_postconfiguration,   /* postconfiguration */
+
+    ngx_http_aoai_aad_create_main_conf,    /* create main configuration */
+    ngx_http_aoai_aad_init_main_conf,      /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_aoai_aad_create_loc_conf,     /* create location configuration */
+    ngx_http_aoai_aad_merge_loc_conf       /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_aoai_aad_module = {
+    NGX_MODULE_V1,
+    &ngx_http_aoai_aad_module_ctx,         /* module context */
+    ngx_http_aoai_aad_commands,            /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_http_aoai_aad_init_process,        /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_http_aoai_aad_exit_process,        /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_aoai_aad_preconfiguration(ngx_conf_t *cf)
+{
+    return ngx_http_aoai_aad_add_variables(cf);
+}
+
+
+static void *
+ngx_http_aoai_aad_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_aoai_aad_main_conf_t  *amcf;
+
+    amcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_aoai_aad_main_conf_t));
+    if (amcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&amcf->identities, cf->pool, 4,
+                       sizeof(ngx_http_aoai_aad_identity_t *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    amcf->cache_size = NGX_CONF_UNSET_SIZE;
+
+    return amcf;
+}
+
+
+static char *
+ngx_http_aoai_aad_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_aoai_aad_main_conf_t  *amcf = conf;
+
+    ngx_conf_init_size_value(amcf->cache_size, 1024 * 1024);
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_http_aoai_aad_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_aoai_aad_loc_conf_t  *alcf;
+
+    alcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_aoai_aad_loc_conf_t));
+    if (alcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     alcf->scope = { 0, NULL };
+     *     alcf->authority_host = { 0, NULL };
+     *     alcf->ca_certificates = { 0, NULL };
+     *     alcf->proxy = { 0, NULL };
+     *     alcf->identity = NULL;
+     *     alcf->handler = NULL;
+     *     alcf->allowed_upstream = NULL;
+     */
+
+    alcf->mode = NGX_CONF_UNSET_UINT;
+    alcf->credentials = NGX_CONF_UNSET_PTR;
+    alcf->allowed_hosts = NGX_CONF_UNSET_PTR;
+    alcf->timeout = NGX_CONF_UNSET_MSEC;
+
+    return alcf;
+}
+
+
+static char *
+ngx_http_aoai_aad_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_aoai_aad_loc_conf_t *prev = parent;
+    ngx_http_aoai_aad_loc_conf_t *conf = child;
+
+    ngx_conf_merge_uint_value(conf->mode, prev->mode, 0);
+    ngx_conf_merge_ptr_value(conf->credentials, prev->credentials, NULL);
+    ngx_conf_merge_ptr_value(conf->allowed_hosts, prev->allowed_hosts, NULL);
+    ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 10000);
+
+    ngx_conf_merge_str_value(conf->scope, prev->scope,
+                             NGX_HTTP_AOAI_AAD_SCOPE);
+    ngx_conf_merge_str_value(conf->ca_certificates, prev->ca_certificates,
+                             "");
+
+    /* these two end with what the environment says */
+
+    if (conf->authority_host.data == NULL) {
+        conf->authority_host = prev->authority_host;
+    }
+
+    if (conf->proxy.data == NULL) {
+        conf->proxy = prev->proxy;
+    }
+
+    return ngx_http_aoai_aad_merge_handler(cf, prev, conf);
+}
+
+
+/*
+ * The handler that proxy_pass has set is replaced by ours, which calls it.  A
+ * nameless location (if, limit_except) without a proxy_pass of its own is
+ * reached with its parent's handler, ours or not, and may differ from the
+ * parent in what that has to do.
+ */
+static char *
+ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
+    ngx_http_aoai_aad_loc_conf_t *prev, ngx_http_aoai_aad_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_aoai_aad_main_conf_t  *amcf;
+
+    amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_aoai_aad_module);
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    conf->handler = (clcf->noname && clcf->handler == NULL) ? prev->handler
+                                                            : clcf->handler;
+
+    if (conf->mode == 0 || conf->handler == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    if (amcf->proxy_handler == NULL) {
+        amcf->proxy_handler = ngx_http_aoai_aad_proxy_handler(cf);
+        if (amcf->proxy_handler == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (conf->handler != amcf->proxy_handler) {
+        return NGX_CONF_OK;
+    }
+
+    if (conf->allowed_hosts == NULL) {
+        conf->allowed_hosts = ngx_http_aoai_aad_default_hosts(cf);
+        if (conf->allowed_hosts == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (ngx_http_aoai_aad_identify(cf, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    clcf->handler = ngx_http_aoai_aad_content_handler;
+
+    return NGX_CONF_OK;
+}
+
+
+/*
+ * Which handler is proxy_pass's is known to nobody but proxy_pass: it is made
+ * to set it in a location of no consequence.  A URL with a variable in it
+ * registers no upstream.
+ */
+static ngx_http_handler_pt
+ngx_http_aoai_aad_proxy_handler(ngx_conf_t *cf)
+{
+    void                       *plcf;
+    ngx_str_t                  *value;
+    ngx_conf_t                  save;
+    ngx_command_t              *cmd;
+    ngx_http_module_t          *module;
+    ngx_http_conf_ctx_t         ctx;
+    ngx_http_core_loc_conf_t   *clcf;
+
+    module = ngx_http_proxy_module.ctx;
+
+    plcf = module->create_loc_conf(cf);
+    clcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_core_loc_conf_t));
+
+    ctx = *(ngx_http_conf_ctx_t *) cf->ctx;
+    ctx.loc_conf = ngx_pcalloc(cf->pool,
+                               sizeof(void *) * ngx_http_max_module);
+
+    save = *cf;
+
+    cf->ctx = &ctx;
+    cf->args = ngx_array_create(cf->pool, 2, sizeof(ngx_str_t));
+
+    if (plcf == NULL || clcf == NULL || ctx.loc_conf == NULL
+        || cf->args == NULL)
+    {
+        *cf = save;
+        return NULL;
+    }
+
+    ctx.loc_conf[ngx_http_core_module.ctx_index] = clcf;
+    ctx.loc_conf[ngx_http_proxy_module.ctx_index] = plcf;
+
+    value = ngx_array_push_n(cf->args, 2);
+    ngx_str_set(&value[0], "proxy_pass");
+    ngx_str_set(&value[1], "http://$host");
+
+    for (cmd = ngx_http_proxy_module.commands; cmd->name.len; cmd++) {
+
+        if (cmd->name.len == value[0].len
+            && ngx_strcmp(cmd->name.data, value[0].data) == 0)
+        {
+            (void) cmd->set(cf, cmd, plcf);
+            break;
+        }
+    }
+
+    *cf = save;
+
+    return clcf->handler;
+}
+
+
+static ngx_int_t
+ngx_http_aoai_aad_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_uint_t                       i;
+    ngx_thread_pool_t               *thread_pool;
+    ngx_http_aoai_aad_identity_t   **identity;
+    ngx_http_aoai_aad_main_conf_t   *amcf;
+
+    amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_aoai_aad_module);
+
+    if (amcf->identities.nelts == 0) {
+        return NGX_OK;
+    }
+
+    thread_pool = ngx_thread_pool_add(cf, NULL);
+    if (thread_pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    identity = amcf->identities.elts;
+
+    for (i = 0; i < amcf->identities.nelts; i++) {
+        identity[i]->thread_pool = thread_pool;
+    }
+
+    if (ngx_http_aoai_aad_add_zone(cf, amcf) != NGX_OK
+        || ngx_http_aoai_aad_run_last(cf, NGX_HTTP_ACCESS_PHASE,
+                                      ngx_http_aoai_aad_access_handler)
+           != NGX_OK
+        || ngx_http_aoai_aad_run_last(cf, NGX_HTTP_PRECONTENT_PHASE,
+                                      ngx_http_aoai_aad_precontent_handler)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * The handlers of a phase run from the last one of the array to the first, so
+ * the first place is the one after every check, in any order of loading.
+ */
+static ngx_int_t
+ngx_http_aoai_aad_run_last(ngx_conf_t *cf, ngx_http_phases phase,
+    ngx_http_handler_pt handler)
+{
+    ngx_array_t                *handlers;
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+    handlers = &cmcf->phases[phase].handlers;
+
+    if (ngx_array_push(handlers) == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = handlers->elts;
+
+    ngx_memmove(&h[1], &h[0],
+                (handlers->nelts - 1) * sizeof(ngx_http_handler_pt));
+    h[0] = handler;
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_aoai_aad_scope(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_aoai_aad_loc_conf_t *alcf = conf;
+
+    ngx_str_t    *value;
+    aad_error_t   error;
+
+    if (alcf->scope.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (aad_scope((char *) value[1].data, &error) != 0) {
+        return ngx_http_aoai_aad_wrong(cf, cmd, &error);
+    }
+
+    alcf->scope = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_aoai_aad_authority_host(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_aoai_aad_loc_conf_t *alcf = conf;
+
+    char          host[NGX_MAX_CONF_ERRSTR];
+    ngx_str_t    *value, text;
+    aad_error_t   error;
+
+    if (alcf->authority_host.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (aad_authority_host((char *) value[1].data, host, sizeof(host), &error)
+        != 0)
+    {
+        return ngx_http_aoai_aad_wrong(cf, cmd, &error);
+    }
+
+    /* with its NUL: the library takes strings of C */
+
+    text.data = (u_char *) host;
+    text.len = ngx_strlen(host) + 1;
+
+    alcf->authority_host.data = ngx_pstrdup(cf->pool, &text);
+    if (alcf->authority_host.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    alcf->authority_host.len = text.len - 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_aoai_aad_ssl_trusted_certificate(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_aoai_aad_loc_conf_t *alcf = conf;
+
+    char          *rv;
+    ngx_str_t     *value, text;
+    aad_error_t    error;
+    aad_secret_t   pem;
+
+    if (alcf->ca_certificates.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_conf_full_name(cf->cycle, &value[1], 1) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    aad_secret_init(&pem, 4 * 1024 * 1024);
+
+    if (aad_ca_certificates((char *) value[1].data, &pem, &error) != 0) {
+        rv = ngx_http_aoai_aad_wrong(cf, cmd, &error);
+
+    } else {
+        text.data = (u_char *) pem.data;
+        text.len = pem.length + 1;
+
+        alcf->ca_certificates.data = ngx_pstrdup(cf->pool, &text);
+        alcf->ca_certificates.len = pem.length;
+
+        rv = alcf->ca_certificates.data ? NGX_CONF_OK : NGX_CONF_ERROR;
+    }
+
+    aad_secret_wipe(&pem);
+
+    return rv;
+}
+
+
+static char *
+ngx_http_aoai_aad_proxy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_aoai_aad_loc_conf_t *alcf = conf;
+
+    ngx_str_t    *value;
+    aad_error_t   error;
+
+    if (alcf->proxy.data) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        ngx_str_set(&alcf->proxy, "");
+        return NGX_CONF_OK;
+    }
+
+    if (aad_proxy((char *) value[1].data, &error) != 0) {
+        return ngx_http_aoai_aad_wrong(cf, cmd, &error);
+    }
+
+    alcf->proxy = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_aoai_aad_timeout(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t *msec = data;
+
+    if (*msec == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"aoai_aad_timeout\" must not be zero, it is the "
+                           "time that a request may wait for a token");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_aoai_aad_cache_size(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t *size = data;
+
+    if (*size < 32 * ngx_pagesize) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"aoai_aad_cache_size\" is too small, it must be "
+                           "at least %uzk", 32 * ngx_pagesize / 1024);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_aoai_aad_wrong(ngx_conf_t *cf, ngx_command_t *cmd,
+    aad_error_t *error)
+{
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%V\": %s", &cmd->name,
+                       error->text);
+    return NGX_CONF_ERROR;
+}

@@ -1,0 +1,459 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ *
+ * When tokens are fetched, and who is told: one task of the thread pool per
+ * identity for all workers, ahead of time, and requests that wait for it.
+ */
+
+
+#include "ngx_http_aoai_aad.h"
+
+
+/* how often a worker looks for what another one fetched, while requests of
+   its own wait for it */
+#define NGX_HTTP_AOAI_AAD_WATCH_MSEC    2
+
+/* how long nothing is looked at: bounds what a missed change can cost */
+#define NGX_HTTP_AOAI_AAD_IDLE_MSEC     60000
+
+
+struct ngx_http_aoai_aad_fetch_s {
+    ngx_http_aoai_aad_identity_t   *identity;
+    ngx_msec_t                      timeout;
+    size_t                          only;
+    aad_result_t                    result;
+    aad_token_t                     token;
+    aad_report_t                    report;
+};
+
+
+static ngx_int_t ngx_http_aoai_aad_start(
+    ngx_http_aoai_aad_identity_t *identity);
+static void ngx_http_aoai_aad_thread(void *data, ngx_log_t *log);
+static void ngx_http_aoai_aad_done(ngx_event_t *ev);
+static void ngx_http_aoai_aad_log_token(
+    ngx_http_aoai_aad_identity_t *identity, aad_token_t *token);
+static void ngx_http_aoai_aad_log_failure(
+    ngx_http_aoai_aad_identity_t *identity, ngx_uint_t level,
+    aad_report_t *report);
+static void ngx_http_aoai_aad_refresh_handler(ngx_event_t *ev);
+static void ngx_http_aoai_aad_watch_handler(ngx_event_t *ev);
+static void ngx_http_aoai_aad_wake(ngx_http_aoai_aad_identity_t *identity);
+static ngx_int_t ngx_http_aoai_aad_setup(
+    ngx_http_aoai_aad_identity_t *identity);
+static ngx_http_aoai_aad_main_conf_t *ngx_http_aoai_aad_cycle_conf(
+    ngx_cycle_t *cycle);
+
+static int64_t ngx_http_aoai_aad_now(void *data);
+static int64_t ngx_http_aoai_aad_monotonic(void *data);
+static int ngx_http_aoai_aad_cancelled(void *data);
+
+
+static aad_hooks_t  ngx_http_aoai_aad_hooks = {
+    ngx_http_aoai_aad_now,
+    ngx_http_aoai_aad_monotonic,
+    ngx_http_aoai_aad_cancelled,
+    NULL
+};
+
+/* requests of this worker that wait; read by the threads too */
+static ngx_atomic_t  ngx_http_aoai_aad_waiting;
+
+
+ngx_int_t
+ngx_http_aoai_aad_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                       i;
+    ngx_http_aoai_aad_identity_t   **identity;
+    ngx_http_aoai_aad_main_conf_t   *amcf;
+
+    /* cache manager and loader have no threads */
+
+    if (ngx_process != NGX_PROCESS_WORKER
+        && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    amcf = ngx_http_aoai_aad_cycle_conf(cycle);
+
+    if (amcf == NULL || amcf->identities.nelts == 0) {
+        return NGX_OK;
+    }
+
+    if (aad_global_init() != 0) {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "aoai_aad: libcurl cannot be used");
+        return NGX_ERROR;
+    }
+
+    identity = amcf->identities.elts;
+
+    for (i = 0; i < amcf->identities.nelts; i++) {
+
+        if (ngx_http_aoai_aad_setup(identity[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_add_timer(&identity[i]->refresh, 1);
+    }
+
+    return NGX_OK;
+}
+
+
+/* the threads have ended by now, and their results are not told any more */
+void
+ngx_http_aoai_aad_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                       i;
+    ngx_http_aoai_aad_identity_t   **identity;
+    ngx_http_aoai_aad_main_conf_t   *amcf;
+
+    amcf = ngx_http_aoai_aad_cycle_conf(cycle);
+
+    if (amcf == NULL) {
+        return;
+    }
+
+    identity = amcf->identities.elts;
+
+    for (i = 0; i < amcf->identities.nelts; i++) {
+        if (identity[i]->fetching) {
+            ngx_http_aoai_aad_release(identity[i]);
+        }
+    }
+}
+
+
+/*
+ * Sees to it that a token is on its way.  Returns NGX_AGAIN when it is, or
+ * NGX_DECLINED when the last try failed a moment ago.
+ */
+ngx_int_t
+ngx_http_aoai_aad_fetch(ngx_http_aoai_aad_identity_t *identity)
+{
+    ngx_int_t   rc;
+    ngx_msec_t  delay;
+
+    if (ngx_http_aoai_aad_setup(identity) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (identity->fetching) {
+        return NGX_AGAIN;
+    }
+
+    rc = ngx_http_aoai_aad_lease(identity, &delay);
+
+    if (rc == NGX_OK) {
+        return ngx_http_aoai_aad_start(identity);
+    }
+
+    return rc;
+}
+
+
+/* Puts a request's place into the queue; its event is posted when there is
+   something to look at. */
+void
+ngx_http_aoai_aad_wait(ngx_http_aoai_aad_identity_t *identity,
+    ngx_queue_t *queue)
+{
+    ngx_queue_insert_tail(&identity->waiting, queue);
+    (void) ngx_atomic_fetch_add(&ngx_http_aoai_aad_waiting, 1);
+
+    if (!identity->watch.timer_set) {
+        ngx_add_timer(&identity->watch, NGX_HTTP_AOAI_AAD_WATCH_MSEC);
+    }
+}
+
+
+void
+ngx_http_aoai_aad_leave(ngx_queue_t *queue)
+{
+    ngx_queue_remove(queue);
+    (void) ngx_atomic_fetch_add(&ngx_http_aoai_aad_waiting, -1);
+}
+
+
+/* The caller has the lease. */
+static ngx_int_t
+ngx_http_aoai_aad_start(ngx_http_aoai_aad_identity_t *identity)
+{
+    ngx_http_aoai_aad_fetch_t  *fetch;
+
+    fetch = identity->task->ctx;
+
+    fetch->identity = identity;
+    fetch->timeout = identity->timeout;
+
+    /* under a valid token the identity must not change */
+
+    fetch->only = ngx_http_aoai_aad_has_token(identity)
+                  ? identity->token.step : identity->settings.chain_length;
+
+    if (ngx_thread_task_post(identity->thread_pool, identity->task)
+        != NGX_OK)
+    {
+        (void) ngx_http_aoai_aad_failed(identity, 0);
+        return NGX_DECLINED;
+    }
+
+    identity->fetching = 1;
+
+    return NGX_AGAIN;
+}
+
+
+/* in a thread: nothing of nginx may be touched but what was handed over */
+static void
+ngx_http_aoai_aad_thread(void *data, ngx_log_t *log)
+{
+    ngx_http_aoai_aad_fetch_t *fetch = data;
+
+    fetch->result = aad_get_token(&fetch->identity->settings,
+                                  &ngx_http_aoai_aad_hooks,
+                                  (int64_t) fetch->timeout, fetch->only,
+                                  &fetch->token, &fetch->report);
+}
+
+
+static void
+ngx_http_aoai_aad_done(ngx_event_t *ev)
+{
+    aad_attempt_t                 *last;
+    ngx_uint_t                     level;
+    ngx_http_aoai_aad_fetch_t     *fetch;
+    ngx_http_aoai_aad_identity_t  *identity;
+
+    fetch = ev->data;
+    identity = fetch->identity;
+
+    identity->fetching = 0;
+
+    if (fetch->result == AAD_OK) {
+
+        if (ngx_http_aoai_aad_store(identity, &fetch->token) == NGX_OK) {
+            ngx_http_aoai_aad_log_token(identity, &fetch->token);
+        }
+
+        aad_token_wipe(&fetch->token);
+
+    } else if (ngx_http_aoai_aad_cancelled(NULL)) {
+
+        /* given up because this worker goes, not for a fault */
+
+        ngx_http_aoai_aad_release(identity);
+
+    } else {
+        last = &fetch->report.attempts[fetch->report.count - 1];
+
+        level = ngx_http_aoai_aad_failed(identity, last->retry_after)
+                ? NGX_LOG_ERR : NGX_LOG_INFO;
+
+        ngx_http_aoai_aad_log_failure(identity, level, &fetch->report);
+    }
+
+    ngx_http_aoai_aad_wake(identity);
+
+    if (!ngx_exiting) {
+        ngx_add_timer(&identity->refresh, 1);
+    }
+}
+
+
+static void
+ngx_http_aoai_aad_log_token(ngx_http_aoai_aad_identity_t *identity,
+    aad_token_t *token)
+{
+    ngx_tm_t  tm;
+
+    ngx_gmtime((time_t) token->expires_on, &tm);
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                  "aoai_aad: token from %s, valid until "
+                  "%4d-%02d-%02dT%02d:%02d:%02dZ, client id \"%s\", object id "
+                  "\"%s\", tenant \"%s\" (chain: %V)",
+                  token->credential, tm.ngx_tm_year, tm.ngx_tm_mon,
+                  tm.ngx_tm_mday, tm.ngx_tm_hour, tm.ngx_tm_min,
+                  tm.ngx_tm_sec, token->client_id, token->object_id,
+                  token->tenant_id, &identity->name);
+}
+
+
+/* one entry that answers "why have I no token" without a search */
+static void
+ngx_http_aoai_aad_log_failure(ngx_http_aoai_aad_identity_t *identity,
+    ngx_uint_t level, aad_report_t *report)
+{
+    u_char          text[NGX_MAX_ERROR_STR];
+    u_char         *p, *last;
+    size_t          i;
+    aad_attempt_t  *attempt;
+
+    p = text;
+    last = text + sizeof(text);
+
+    for (i = 0; i < report->count; i++) {
+        attempt = &report->attempts[i];
+
+        p = ngx_slprintf(p, last, "%s%s %s: %s", i ? "; " : "",
+                         attempt->credential,
+                         attempt->result == AAD_FAILED ? "failed"
+                                                       : "is unavailable",
+                         attempt->reason);
+
+        if (attempt->correlation_id[0]) {
+            p = ngx_slprintf(p, last, " (correlation id %s)",
+                             attempt->correlation_id);
+        }
+    }
+
+    ngx_log_error(level, ngx_cycle->log, 0,
+                  "aoai_aad: no %stoken: %*s (chain: %V)",
+                  ngx_http_aoai_aad_has_token(identity) ? "new " : "",
+                  (size_t) (p - text), text, &identity->name);
+}
+
+
+static void
+ngx_http_aoai_aad_refresh_handler(ngx_event_t *ev)
+{
+    ngx_int_t                      rc;
+    ngx_msec_t                     delay;
+    ngx_http_aoai_aad_identity_t  *identity;
+
+    identity = ev->data;
+
+    if (ngx_exiting || identity->fetching) {
+        return;
+    }
+
+    rc = ngx_http_aoai_aad_lease(identity, &delay);
+
+    if (rc == NGX_OK && ngx_http_aoai_aad_start(identity) == NGX_AGAIN) {
+        return;
+    }
+
+    /* the task's end sets the timer again, here nothing else would */
+
+    ngx_add_timer(ev, ngx_min(ngx_max(delay, 10),
+                              NGX_HTTP_AOAI_AAD_IDLE_MSEC));
+}
+
+
+static void
+ngx_http_aoai_aad_watch_handler(ngx_event_t *ev)
+{
+    ngx_http_aoai_aad_identity_t  *identity;
+
+    identity = ev->data;
+
+    if (ngx_queue_empty(&identity->waiting)) {
+        return;
+    }
+
+    if (ngx_http_aoai_aad_has_token(identity)
+        || ngx_http_aoai_aad_fetch(identity) != NGX_AGAIN)
+    {
+        ngx_http_aoai_aad_wake(identity);
+    }
+
+    ngx_add_timer(ev, NGX_HTTP_AOAI_AAD_WATCH_MSEC);
+}
+
+
+/*
+ * Posted, not called: one request's end may be another one's.  Each leaves
+ * the queue by itself when it has what it waits for.
+ */
+static void
+ngx_http_aoai_aad_wake(ngx_http_aoai_aad_identity_t *identity)
+{
+    ngx_queue_t              *q;
+    ngx_http_aoai_aad_ctx_t  *ctx;
+
+    for (q = ngx_queue_head(&identity->waiting);
+         q != ngx_queue_sentinel(&identity->waiting);
+         q = ngx_queue_next(q))
+    {
+        ctx = ngx_queue_data(q, ngx_http_aoai_aad_ctx_t, queue);
+
+        ngx_post_event(&ctx->event, &ngx_posted_events);
+    }
+}
+
+
+/* at a worker's start; later where there is no such start (one process) */
+static ngx_int_t
+ngx_http_aoai_aad_setup(ngx_http_aoai_aad_identity_t *identity)
+{
+    ngx_thread_task_t  *task;
+
+    if (identity->task) {
+        return NGX_OK;
+    }
+
+    task = ngx_thread_task_alloc(ngx_cycle->pool,
+                                 sizeof(ngx_http_aoai_aad_fetch_t));
+    if (task == NULL) {
+        return NGX_ERROR;
+    }
+
+    task->handler = ngx_http_aoai_aad_thread;
+    task->event.handler = ngx_http_aoai_aad_done;
+    task->event.data = task->ctx;
+    task->event.log = ngx_cycle->log;
+
+    /* it must not keep a worker that is told to go */
+
+    identity->refresh.handler = ngx_http_aoai_aad_refresh_handler;
+    identity->refresh.data = identity;
+    identity->refresh.log = ngx_cycle->log;
+    identity->refresh.cancelable = 1;
+
+    identity->watch.handler = ngx_http_aoai_aad_watch_handler;
+    identity->watch.data = identity;
+    identity->watch.log = ngx_cycle->log;
+    identity->watch.cancelable = 1;
+
+    identity->task = task;
+
+    return NGX_OK;
+}
+
+
+static ngx_http_aoai_aad_main_conf_t *
+ngx_http_aoai_aad_cycle_conf(ngx_cycle_t *cycle)
+{
+    return ngx_http_cycle_get_module_main_conf(cycle,
+                                               ngx_http_aoai_aad_module);
+}
+
+
+static int64_t
+ngx_http_aoai_aad_now(void *data)
+{
+    return (int64_t) time(NULL);
+}
+
+
+static int64_t
+ngx_http_aoai_aad_monotonic(void *data)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+
+/* a worker's end waits for its threads: not for one that nobody waits for */
+static int
+ngx_http_aoai_aad_cancelled(void *data)
+{
+    return ngx_terminate || (ngx_exiting && ngx_http_aoai_aad_waiting == 0);
+}

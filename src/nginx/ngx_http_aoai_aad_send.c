@@ -1,0 +1,159 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ *
+ * The token is added late: to the bytes of the request that nginx has made
+ * for the upstream, when nothing stands between them and the upstream's
+ * socket.  r->headers_in is never touched, so that no mirror, subrequest,
+ * redirect, variable or log can come by the token; and whatever the location
+ * did to the request, what leaves is what was looked at.
+ */
+
+
+#include "ngx_http_aoai_aad.h"
+
+
+static void ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r);
+static ngx_int_t ngx_http_aoai_aad_create_request(ngx_http_request_t *r);
+
+
+/*
+ * Stands in the place of proxy_pass's handler, and calls it.  While r->aio is
+ * set ngx_http_upstream_init() does nothing: for a request with no body, or
+ * one that was read, it would otherwise make the request and send it before
+ * the handler returns here.  Where the body is still being read,
+ * read_event_handler has changed, and the init is left to the reader.
+ */
+ngx_int_t
+ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                      rc;
+    ngx_http_upstream_t           *u;
+    ngx_http_aoai_aad_ctx_t       *ctx;
+    ngx_http_event_handler_pt      read_event_handler;
+    ngx_http_aoai_aad_loc_conf_t  *alcf;
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
+
+    /* in an "if" of a location with a token, that has it off */
+
+    if (alcf->identity == NULL) {
+        return alcf->handler(r);
+    }
+
+    ctx = ngx_http_aoai_aad_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* a clone of a request (slice, background update) comes here at once */
+
+    if (!ngx_http_aoai_aad_has_token(alcf->identity)) {
+        return ngx_http_aoai_aad_unavailable(r);
+    }
+
+    read_event_handler = r->read_event_handler;
+
+    r->aio = 1;
+
+    rc = alcf->handler(r);
+
+    r->aio = 0;
+
+    if (rc != NGX_DONE) {
+        return rc;
+    }
+
+    u = r->upstream;
+
+    ctx->create_request = u->create_request;
+    u->create_request = ngx_http_aoai_aad_create_request;
+
+    if (r->read_event_handler == read_event_handler) {
+        ngx_http_aoai_aad_upstream_init(r);
+
+    } else {
+        r->request_body->post_handler = ngx_http_aoai_aad_upstream_init;
+    }
+
+    return NGX_DONE;
+}
+
+
+/* The body is here: the last look at token and destination before the trip. */
+static void
+ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
+{
+    ngx_http_aoai_aad_ctx_t       *ctx;
+    ngx_http_aoai_aad_loc_conf_t  *alcf;
+
+    static ngx_str_t  body = ngx_string(
+        "{\"error\":{\"code\":\"host_not_allowed\",\"message\":\"The gateway "
+        "does not send its access token to this host.\","
+        "\"type\":\"gateway_error\"}}");
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
+    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+
+    if (ngx_http_aoai_aad_destination(r, alcf) != NGX_OK) {
+        ctx->cache_status = NGX_HTTP_AOAI_AAD_ERROR;
+        ngx_http_finalize_request(r,
+                                  ngx_http_aoai_aad_answer(r,
+                                                       NGX_HTTP_BAD_GATEWAY,
+                                                       &body));
+        return;
+    }
+
+    if (!ngx_http_aoai_aad_has_token(alcf->identity)) {
+        ngx_http_finalize_request(r, ngx_http_aoai_aad_unavailable(r));
+        return;
+    }
+
+    if (ctx->cache_status == NGX_HTTP_AOAI_AAD_NONE) {
+        ctx->cache_status = alcf->identity->slot->failures
+                            ? NGX_HTTP_AOAI_AAD_STALE : NGX_HTTP_AOAI_AAD_HIT;
+    }
+
+    ngx_http_upstream_init(r);
+}
+
+
+static ngx_int_t
+ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
+{
+    ngx_int_t                      rc;
+    ngx_http_aoai_aad_ctx_t       *ctx;
+    ngx_http_aoai_aad_loc_conf_t  *alcf;
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
+    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+
+    rc = ctx->create_request(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    /* a wait for the cache's lock may have been longer than its life */
+
+    if (!ngx_http_aoai_aad_has_token(alcf->identity)) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "aoai_aad: the token has expired before the request "
+                      "was sent");
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_aoai_aad_rewrite_head(r->pool,
+                                        r->upstream->request_bufs->buf,
+                                        &alcf->identity->header,
+                                        &r->upstream->uri);
+
+    if (rc == NGX_DECLINED) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "aoai_aad: a token can be added to HTTP/1 requests "
+                      "alone, use \"proxy_http_version 1.1\"");
+        return NGX_ERROR;
+    }
+
+    return rc;
+}
