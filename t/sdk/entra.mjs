@@ -1,0 +1,179 @@
+/*
+ * A token server that is shaped as Entra ID: oidc-provider over TLS, with one
+ * tenant and one application that has a client secret.
+ *
+ *     node entra.mjs --cert=FILE --key=FILE --tenant=ID --client-id=ID
+ *         --client-secret=SECRET [--object-id=ID] [--lifetime=SECONDS]
+ *
+ * The certificate has to name "localhost". When ready, one line of JSON:
+ *
+ *     {"port":N,"issuer":"https://localhost:N/TENANT/v2.0",
+ *      "token_endpoint":"...","jwks_uri":"..."}
+ *
+ * GET /requests answers {"token_requests":N}, refused ones included. Access
+ * tokens are JWTs (RS256) whose audience is the scope without "/.default".
+ * Keep standard input open: the server ends when it closes, or on SIGTERM.
+ */
+
+import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+
+import { announce, endWithStarter, listen, readArguments, sendJson }
+    from './server.mjs';
+
+/* oidc-provider remarks on its host; standard output is for our line */
+console.info = console.warn;
+
+const { default: Provider, errors } = await import('oidc-provider');
+
+
+const DEFAULT_SCOPE = '/.default';
+
+
+/* A fresh signing key as a private JWK. */
+function signingKey() {
+    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+
+    return { ...privateKey.export({ format: 'jwk' }), alg: 'RS256',
+             use: 'sig', kid: randomUUID() };
+}
+
+
+/*
+ * The resource that a scope "RESOURCE/.default" stands for, undefined for any
+ * other scope: Entra grants an application nothing less.
+ */
+function resourceOf(scope) {
+    return scope?.endsWith(DEFAULT_SCOPE)
+        ? scope.slice(0, -DEFAULT_SCOPE.length)
+        : undefined;
+}
+
+
+/* The resource server as oidc-provider wants it described. */
+function resourceServer(resource, lifetime) {
+    return {
+        scope: `${resource}${DEFAULT_SCOPE}`,
+        audience: resource,
+        accessTokenTTL: lifetime,
+        accessTokenFormat: 'jwt',
+        jwt: { sign: { alg: 'RS256' } },
+    };
+}
+
+
+/* oidc-provider's settings for one tenant with one application. */
+function settings(args) {
+    const lifetime = Number(args.lifetime);
+
+    return {
+        clients: [{
+            client_id: args['client-id'],
+            client_secret: args['client-secret'],
+            token_endpoint_auth_method: 'client_secret_post',
+            grant_types: ['client_credentials'],
+            response_types: [],
+            redirect_uris: [],
+        }],
+        routes: {
+            token: `/${args.tenant}/oauth2/v2.0/token`,
+            jwks: `/${args.tenant}/discovery/v2.0/keys`,
+        },
+        features: {
+            devInteractions: { enabled: false },
+            clientCredentials: { enabled: true },
+            resourceIndicators: {
+                enabled: true,
+                defaultResource(ctx) {
+                    const resource = resourceOf(ctx.oidc.params.scope);
+
+                    if (resource === undefined) {
+                        throw new errors.InvalidScope(
+                            'the scope has to end in /.default');
+                    }
+
+                    return resource;
+                },
+                getResourceServerInfo: (ctx, resource) =>
+                    resourceServer(resource, lifetime),
+            },
+        },
+        extraTokenClaims: (ctx, token) => ({
+            appid: token.clientId,
+            azp: token.clientId,
+            oid: args['object-id'],
+            tid: args.tenant,
+            ver: '2.0',
+        }),
+        ttl: { ClientCredentials: lifetime },
+        jwks: { keys: [signingKey()] },
+        cookies: { keys: [randomBytes(32).toString('hex')] },
+    };
+}
+
+
+/* The metadata document, at the place where Entra has it. */
+function discovery(facts) {
+    return {
+        issuer: facts.issuer,
+        token_endpoint: facts.token_endpoint,
+        jwks_uri: facts.jwks_uri,
+        authorization_endpoint:
+            facts.token_endpoint.replace(/token$/, 'authorize'),
+        token_endpoint_auth_methods_supported: ['client_secret_post'],
+        response_types_supported: ['code'],
+        subject_types_supported: ['pairwise'],
+        id_token_signing_alg_values_supported: ['RS256'],
+    };
+}
+
+
+const args = readArguments({
+    'cert': null,
+    'key': null,
+    'tenant': null,
+    'client-id': null,
+    'client-secret': null,
+    'object-id': '00000000-0000-4000-8000-00000000000d',
+    'lifetime': '3599',
+});
+
+endWithStarter();
+
+const server = createServer({
+    cert: readFileSync(args.cert),
+    key: readFileSync(args.key),
+});
+const port = await listen(server);
+const origin = `https://localhost:${port}`;
+const config = settings(args);
+const facts = {
+    port,
+    issuer: `${origin}/${args.tenant}/v2.0`,
+    token_endpoint: `${origin}${config.routes.token}`,
+    jwks_uri: `${origin}${config.routes.jwks}`,
+};
+const metadataPath = `/${args.tenant}/v2.0/.well-known/openid-configuration`;
+const provider = new Provider(facts.issuer, config).callback();
+let tokenRequests = 0;
+
+server.on('request', (req, res) => {
+    const path = req.url.split('?', 1)[0];
+
+    if (path === '/requests') {
+        sendJson(res, 200, { token_requests: tokenRequests });
+
+    } else if (path === metadataPath) {
+        sendJson(res, 200, discovery(facts));
+
+    } else {
+        if (path === config.routes.token) {
+            tokenRequests += 1;
+        }
+
+        provider(req, res);
+    }
+});
+
+announce(facts);
