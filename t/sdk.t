@@ -1,0 +1,146 @@
+# The whole path with real parts: the openai client, the gateway, a token
+# server that is certified for it, and an upstream that verifies the token.
+
+use v5.36;
+
+use Cwd 'realpath';
+use File::Basename 'dirname';
+use File::Temp;
+use IPC::Open2 'open2';
+use JSON::PP 'decode_json';
+use Test::More;
+
+use Test::Gateway;
+use Test::Gateway::Certificates 'certificate';
+use Test::Gateway::Client 'request';
+use Test::Gateway::System qw(await_exit read_file spawn);
+
+my $folder = realpath(dirname(__FILE__) . '/sdk');
+my $certificate = certificate();
+my @server;
+
+my $tenant = '11111111-1111-4111-8111-111111111111';
+my $client = '22222222-2222-4222-8222-222222222222';
+my $secret = 'p~a.s-s_w+o/r=d&100%';
+
+
+my $entra = server('entra.mjs', "--cert=$certificate->{certificate}",
+    "--key=$certificate->{key}", "--tenant=$tenant", "--client-id=$client",
+    "--client-secret=$secret");
+my $openai = server('azure-openai.mjs', "--issuer=$entra->{issuer}",
+    "--jwks=$entra->{jwks_uri}", "--cert=$certificate->{certificate}",
+    "--key=$certificate->{key}");
+
+my $http = <<"END";
+    aoai_aad_authority_host https://localhost:$entra->{port};
+    aoai_aad_ssl_trusted_certificate $certificate->{ca};
+    aoai_aad_allowed_hosts localhost:$openai->{port};
+
+    map \$http_upgrade \$connection_upgrade {
+        default upgrade;
+        ''      '';
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_gateway%%;
+        client_max_body_size 100m;
+
+        location / {
+            aoai_aad on;
+            aoai_aad_credential client_secret tenant_id=$tenant
+                client_id=$client secret_file=%%DIR%%/secret;
+
+            proxy_pass https://localhost:$openai->{port};
+            proxy_ssl_server_name on;
+            proxy_ssl_verify on;
+            proxy_ssl_trusted_certificate $certificate->{ca};
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade \$http_upgrade;
+            proxy_set_header Connection \$connection_upgrade;
+            proxy_buffering off;
+            proxy_request_buffering off;
+        }
+    }
+END
+
+my $gateway = Test::Gateway->new(http => $http, workers => 2,
+    files => { secret => "$secret\n" })->start;
+
+for my $mode ('', 'realtime') {
+    my ($status, $output) = client($gateway, $mode);
+    is $status, 0, 'the client is content' . ($mode && ": $mode")
+        or diag $output;
+    note $output;
+}
+
+my @record = record();
+my %tokens = map { ($_->{token_sha256} // 'none') => 1 } @record;
+cmp_ok scalar @record, '>', 16, 'the requests went to the upstream';
+is scalar keys %tokens, 1, 'all of them with the same token';
+is requests_for_a_token(), 1, 'and the token was fetched once';
+
+unlike $gateway->log, qr/\Q$secret\E/, 'no secret in the log';
+$gateway->stop;
+
+
+subtest 'a secret that is refused' => sub {
+    my $gateway = Test::Gateway->new(http => $http,
+        files => { secret => 'wrong' })->start;
+    my ($status, $output) = client($gateway, 'unavailable');
+
+    is $status, 0, 'the client is told what is missing' or diag $output;
+    is record(), @record, 'nothing went upstream';
+    like $gateway->log, qr/client_secret failed: .*invalid_client/,
+        'the log says why';
+    $gateway->stop;
+};
+
+end_servers();
+done_testing;
+
+
+# Starts a server of t/sdk, which ends with its standard input. Returns what
+# it announces.
+sub server ($script, @arguments) {
+    local $ENV{NODE_EXTRA_CA_CERTS} = $certificate->{ca};
+    local $ENV{NODE_NO_WARNINGS} = 1;
+    my $errors = File::Temp->new;
+    my $pid = open2(my $output, my $input, 'sh', '-c',
+        'log=$1; shift; exec node "$@" 2>"$log"', 'sh', $errors,
+        "$folder/$script", @arguments);
+
+    my $line = readline $output;
+    BAIL_OUT("$script doesn't start: " . read_file($errors)) if !$line;
+    push @server, { pid => $pid, input => $input, output => $output };
+    return decode_json($line);
+}
+
+
+sub end_servers () {
+    close $_->{input} for @server;
+    await_exit($_->{pid}, 10) for @server;
+}
+
+
+# Runs the client. Returns its exit status and what it printed.
+sub client ($gateway, $mode) {
+    my $output = $gateway->dir . '/client.output';
+    unlink $output;
+    my $pid = spawn(['/usr/bin/env', 'node', "$folder/client.mjs",
+        $mode || ()], { PATH => $ENV{PATH},
+        GATEWAY => 'http://127.0.0.1:' . $gateway->port('gateway'),
+        NODE_EXTRA_CA_CERTS => $certificate->{ca} }, $output);
+
+    return await_exit($pid, 120), read_file($output);
+}
+
+
+sub record () {
+    return request($openai->{record_port}, GET => '/__record')->{json}->@*;
+}
+
+
+sub requests_for_a_token () {
+    return request($entra->{port}, GET => '/requests',
+        tls => $certificate)->{json}{token_requests};
+}
