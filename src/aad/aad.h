@@ -113,6 +113,7 @@ typedef struct {
     const char             *credential;
     aad_result_t            result;
     int                     retry_after;    /* seconds, 0: not said */
+    const char             *hint;           /* what to do, NULL: not known */
     char                    code[AAD_CODE_BYTES];
     char                    correlation_id[AAD_ID_BYTES];
     char                    reason[AAD_REASON_BYTES];

@@ -117,6 +117,7 @@ aad_chain_step(aad_call_t *call, size_t step, aad_token_t *token,
     }
 
     attempt->result = result;
+    attempt->hint = aad_hint(attempt->code);
 
     if (result == AAD_OK) {
         token->step = step;

@@ -190,6 +190,10 @@ void aad_error_response(const aad_http_response_t *response,
     aad_attempt_t *attempt, aad_error_t *text);
 
 
+/* What to do about an error code of Entra ID, or NULL: a static string. */
+const char *aad_hint(const char *code);
+
+
 /*
  * The token request of RFC 6749 4.4 to the v2.0 endpoint.  The caller has put
  * client_id and the proof of who it is into 'form'; grant and scope are added.

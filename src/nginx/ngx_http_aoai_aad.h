@@ -69,7 +69,7 @@ typedef struct {
     ngx_str_t                       name;
     aad_settings_t                  settings;
     u_char                          digest[AAD_DIGEST_BYTES];
-    ngx_msec_t                      timeout;    /* longest of its locations */
+    ngx_msec_t                      timeout;    /* of a fetch */
     ngx_http_aoai_aad_slot_t       *slot;
     ngx_slab_pool_t                *shpool;     /* of the slot */
     ngx_thread_pool_t              *thread_pool;
@@ -202,7 +202,7 @@ void ngx_http_aoai_aad_leave(ngx_queue_t *queue);
 
 extern ngx_module_t  ngx_http_aoai_aad_module;
 
-/* of nginx, which declares it in no header before 1.29.4 */
+/* of nginx, which declares it in a header since 1.29.4 alone */
 extern ngx_module_t  ngx_http_proxy_module;
 
 

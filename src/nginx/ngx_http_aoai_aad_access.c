@@ -69,6 +69,12 @@ ngx_http_aoai_aad_obtain(ngx_http_request_t *r,
 
         if (ctx && ctx->waiting) {
             ngx_http_aoai_aad_stop_waiting(r, ctx);
+
+            if (r == r->main
+                && ngx_handle_read_event(r->connection->read, 0) != NGX_OK)
+            {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
         }
 
         return NGX_DECLINED;

@@ -11,6 +11,10 @@
 
 #define NGX_HTTP_AOAI_AAD_AUTHORITY_HOST  "https://login.microsoftonline.com"
 
+/* a fetch may take so long, however short the requests' patience is: what
+   comes too late for one request is there for the next */
+#define NGX_HTTP_AOAI_AAD_FETCH_MSEC      10000
+
 
 static char *ngx_http_aoai_aad_parameter(ngx_conf_t *cf,
     aad_credential_t *credential, ngx_str_t *value);
@@ -406,6 +410,7 @@ ngx_http_aoai_aad_add_identity(ngx_conf_t *cf,
     }
 
     identity->settings = *settings;
+    identity->timeout = NGX_HTTP_AOAI_AAD_FETCH_MSEC;
     ngx_memcpy(identity->digest, digest, AAD_DIGEST_BYTES);
     ngx_queue_init(&identity->waiting);
 

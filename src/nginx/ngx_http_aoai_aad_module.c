@@ -6,6 +6,10 @@
 
 #include "ngx_http_aoai_aad.h"
 
+#if (nginx_version >= 1029004)
+#include <ngx_http_proxy_module.h>
+#endif
+
 
 #if !(NGX_THREADS)
 #error "ngx_http_aoai_aad_module needs an nginx built --with-threads"
@@ -24,6 +28,7 @@ static char *ngx_http_aoai_aad_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
     ngx_http_aoai_aad_loc_conf_t *prev, ngx_http_aoai_aad_loc_conf_t *conf);
+static ngx_int_t ngx_http_aoai_aad_check_version(ngx_conf_t *cf);
 static ngx_http_handler_pt ngx_http_aoai_aad_proxy_handler(ngx_conf_t *cf);
 static ngx_int_t ngx_http_aoai_aad_run_last(ngx_conf_t *cf,
     ngx_http_phases phase, ngx_http_handler_pt handler);
@@ -297,6 +302,10 @@ ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
         return NGX_CONF_OK;
     }
 
+    if (ngx_http_aoai_aad_check_version(cf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     if (conf->allowed_hosts == NULL) {
         conf->allowed_hosts = ngx_http_aoai_aad_default_hosts(cf);
         if (conf->allowed_hosts == NULL) {
@@ -311,6 +320,32 @@ ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
     clcf->handler = ngx_http_aoai_aad_content_handler;
 
     return NGX_CONF_OK;
+}
+
+
+/* the token is put into the head of HTTP/1, which HTTP/2 has not */
+static ngx_int_t
+ngx_http_aoai_aad_check_version(ngx_conf_t *cf)
+{
+#if (nginx_version >= 1029004)
+
+    ngx_http_core_loc_conf_t   *clcf;
+    ngx_http_proxy_loc_conf_t  *plcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    plcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_proxy_module);
+
+    if (plcf->http_version == NGX_HTTP_VERSION_20) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"aoai_aad\" and \"proxy_http_version 2\" cannot "
+                           "be used together in location \"%V\", write "
+                           "\"proxy_http_version 1.1\"", &clcf->name);
+        return NGX_ERROR;
+    }
+
+#endif
+
+    return NGX_OK;
 }
 
 

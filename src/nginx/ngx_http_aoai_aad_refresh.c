@@ -309,6 +309,10 @@ ngx_http_aoai_aad_log_failure(ngx_http_aoai_aad_identity_t *identity,
             p = ngx_slprintf(p, last, " (correlation id %s)",
                              attempt->correlation_id);
         }
+
+        if (attempt->hint) {
+            p = ngx_slprintf(p, last, ", which means: %s", attempt->hint);
+        }
     }
 
     ngx_log_error(level, ngx_cycle->log, 0,
