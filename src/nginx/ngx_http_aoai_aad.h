@@ -18,6 +18,10 @@
 #include "aad.h"
 
 
+#define NGX_HTTP_AOAI_AAD_OFF   0
+#define NGX_HTTP_AOAI_AAD_ON    1
+
+
 /* what is known of a token besides its bytes */
 typedef struct {
     time_t                          expires_on;

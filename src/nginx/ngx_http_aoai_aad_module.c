@@ -33,6 +33,8 @@ static ngx_http_handler_pt ngx_http_aoai_aad_proxy_handler(ngx_conf_t *cf);
 static ngx_int_t ngx_http_aoai_aad_run_last(ngx_conf_t *cf,
     ngx_http_phases phase, ngx_http_handler_pt handler);
 
+static char *ngx_http_aoai_aad(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_http_aoai_aad_scope(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_aoai_aad_authority_host(ngx_conf_t *cf,
@@ -41,27 +43,12 @@ static char *ngx_http_aoai_aad_ssl_trusted_certificate(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_aoai_aad_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_aoai_aad_timeout(ngx_conf_t *cf, void *post,
-    void *data);
-static char *ngx_http_aoai_aad_cache_size(ngx_conf_t *cf, void *post,
-    void *data);
+static char *ngx_http_aoai_aad_timeout(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+static char *ngx_http_aoai_aad_cache_size(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 static char *ngx_http_aoai_aad_wrong(ngx_conf_t *cf, ngx_command_t *cmd,
     aad_error_t *error);
-
-
-static ngx_conf_enum_t  ngx_http_aoai_aad_modes[] = {
-    { ngx_string("off"), 0 },
-    { ngx_string("on"), 1 },
-    { ngx_null_string, 0 }
-};
-
-static ngx_conf_post_t  ngx_http_aoai_aad_timeout_post = {
-    ngx_http_aoai_aad_timeout
-};
-
-static ngx_conf_post_t  ngx_http_aoai_aad_cache_size_post = {
-    ngx_http_aoai_aad_cache_size
-};
 
 
 static ngx_command_t  ngx_http_aoai_aad_commands[] = {
@@ -69,10 +56,10 @@ static ngx_command_t  ngx_http_aoai_aad_commands[] = {
     { ngx_string("aoai_aad"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
                         |NGX_HTTP_LIF_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_http_aoai_aad,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_aoai_aad_loc_conf_t, mode),
-      &ngx_http_aoai_aad_modes },
+      0,
+      NULL },
 
     { ngx_string("aoai_aad_credential"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
@@ -119,17 +106,17 @@ static ngx_command_t  ngx_http_aoai_aad_commands[] = {
 
     { ngx_string("aoai_aad_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_aoai_aad_timeout,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_aoai_aad_loc_conf_t, timeout),
-      &ngx_http_aoai_aad_timeout_post },
+      0,
+      NULL },
 
     { ngx_string("aoai_aad_cache_size"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_aoai_aad_cache_size,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_aoai_aad_main_conf_t, cache_size),
-      &ngx_http_aoai_aad_cache_size_post },
+      0,
+      NULL },
 
       ngx_null_command
 };
@@ -244,7 +231,8 @@ ngx_http_aoai_aad_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_aoai_aad_loc_conf_t *prev = parent;
     ngx_http_aoai_aad_loc_conf_t *conf = child;
 
-    ngx_conf_merge_uint_value(conf->mode, prev->mode, 0);
+    ngx_conf_merge_uint_value(conf->mode, prev->mode,
+                              NGX_HTTP_AOAI_AAD_OFF);
     ngx_conf_merge_ptr_value(conf->credentials, prev->credentials, NULL);
     ngx_conf_merge_ptr_value(conf->allowed_hosts, prev->allowed_hosts, NULL);
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 10000);
@@ -287,7 +275,7 @@ ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
     conf->handler = (clcf->noname && clcf->handler == NULL) ? prev->handler
                                                             : clcf->handler;
 
-    if (conf->mode == 0 || conf->handler == NULL) {
+    if (conf->mode == NGX_HTTP_AOAI_AAD_OFF || conf->handler == NULL) {
         return NGX_CONF_OK;
     }
 
@@ -479,6 +467,36 @@ ngx_http_aoai_aad_run_last(ngx_conf_t *cf, ngx_http_phases phase,
 
 
 static char *
+ngx_http_aoai_aad(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_aoai_aad_loc_conf_t *alcf = conf;
+
+    ngx_str_t  *value;
+
+    if (alcf->mode != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "on") == 0) {
+        alcf->mode = NGX_HTTP_AOAI_AAD_ON;
+
+    } else if (ngx_strcmp(value[1].data, "off") == 0) {
+        alcf->mode = NGX_HTTP_AOAI_AAD_OFF;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"aoai_aad\": \"%V\" is wrong, it must be \"on\" "
+                           "or \"off\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
 ngx_http_aoai_aad_scope(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_aoai_aad_loc_conf_t *alcf = conf;
@@ -612,32 +630,58 @@ ngx_http_aoai_aad_proxy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-ngx_http_aoai_aad_timeout(ngx_conf_t *cf, void *post, void *data)
+ngx_http_aoai_aad_timeout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_msec_t *msec = data;
+    ngx_http_aoai_aad_loc_conf_t *alcf = conf;
 
-    if (*msec == 0) {
+    ngx_int_t   msec;
+    ngx_str_t  *value;
+
+    if (alcf->timeout != NGX_CONF_UNSET_MSEC) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    msec = ngx_parse_time(&value[1], 0);
+
+    if (msec == NGX_ERROR || msec == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"aoai_aad_timeout\" must not be zero, it is the "
-                           "time that a request may wait for a token");
+                           "\"aoai_aad_timeout\": \"%V\" is wrong, it must be "
+                           "a time above zero, such as \"10s\" or \"500ms\"",
+                           &value[1]);
         return NGX_CONF_ERROR;
     }
+
+    alcf->timeout = (ngx_msec_t) msec;
 
     return NGX_CONF_OK;
 }
 
 
 static char *
-ngx_http_aoai_aad_cache_size(ngx_conf_t *cf, void *post, void *data)
+ngx_http_aoai_aad_cache_size(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    size_t *size = data;
+    ngx_http_aoai_aad_main_conf_t *amcf = conf;
 
-    if (*size < 32 * ngx_pagesize) {
+    ssize_t     size;
+    ngx_str_t  *value;
+
+    if (amcf->cache_size != NGX_CONF_UNSET_SIZE) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    size = ngx_parse_size(&value[1]);
+
+    if (size == NGX_ERROR || size < (ssize_t) (32 * ngx_pagesize)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"aoai_aad_cache_size\" is too small, it must be "
-                           "at least %uzk", 32 * ngx_pagesize / 1024);
+                           "\"aoai_aad_cache_size\": \"%V\" is wrong, it must "
+                           "be a size of %uzk at least, such as \"1m\"",
+                           &value[1], 32 * ngx_pagesize / 1024);
         return NGX_CONF_ERROR;
     }
+
+    amcf->cache_size = (size_t) size;
 
     return NGX_CONF_OK;
 }
