@@ -247,7 +247,8 @@ aad_cli_refused(aad_call_t *call, const aad_output_t *output,
     /* its output is never shown: it may be half a token */
 
     if (output->out.length != 0 || err[0] == '\0'
-        || strstr(err, "eyJ") != NULL)
+        || strstr(err, "eyJ") != NULL
+        || aad_repeats_secret(call->credential, err))
     {
         return aad_reason(call, AAD_FAILED, "az ended with code %d: %s",
                           output->status, error->text);

@@ -15,8 +15,6 @@
 
 static aad_result_t aad_chain_step(aad_call_t *call, size_t step,
     aad_token_t *token, aad_report_t *report);
-static void aad_chain_redact(const aad_credential_t *credential,
-    aad_attempt_t *attempt);
 
 
 int
@@ -104,6 +102,7 @@ aad_chain_step(aad_call_t *call, size_t step, aad_token_t *token,
     attempt->credential = credential->type->name;
 
     call->attempt = attempt;
+    call->credential = credential;
 
     if (aad_time_left_ms(call) == 0) {
         result = aad_reason(call, AAD_FAILED, "no time was left to ask it");
@@ -125,29 +124,7 @@ aad_chain_step(aad_call_t *call, size_t step, aad_token_t *token,
 
     } else {
         aad_token_wipe(token);
-        aad_chain_redact(credential, attempt);
     }
 
     return result;
-}
-
-
-/* a service that repeats what it was sent must not get it into our log */
-static void
-aad_chain_redact(const aad_credential_t *credential, aad_attempt_t *attempt)
-{
-    const char         *value;
-    const aad_value_t  *v;
-
-    for (v = credential->type->values; v->parameter || v->variable; v++) {
-
-        value = credential->values[v->slot].data;
-
-        if ((v->flags & AAD_VALUE_SECRET) && value[0] != '\0'
-            && strstr(attempt->reason, value) != NULL)
-        {
-            strcpy(attempt->reason, "the answer repeats a secret and is not "
-                                    "shown");
-        }
-    }
 }

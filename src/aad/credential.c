@@ -226,6 +226,39 @@ aad_value(const aad_credential_t *credential, size_t slot)
 }
 
 
+int
+aad_repeats_secret(const aad_credential_t *credential, const char *words)
+{
+    int                 found;
+    const char         *value;
+    aad_secret_t        escaped;
+    const aad_value_t  *v;
+
+    for (v = credential->type->values; v->parameter || v->variable; v++) {
+
+        value = credential->values[v->slot].data;
+
+        if (!(v->flags & AAD_VALUE_SECRET) || value[0] == '\0') {
+            continue;
+        }
+
+        aad_secret_init(&escaped, AAD_VALUE_BYTES_MAX * 3);
+
+        found = strstr(words, value) != NULL
+                || aad_secret_append_escaped(&escaped, value) != 0
+                || strcasestr(words, escaped.data) != NULL;
+
+        aad_secret_wipe(&escaped);
+
+        if (found) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 /*
  * A default from the environment that has the wrong form does not stop the
  * configuration (placeholders are common there): the value stays unset, and

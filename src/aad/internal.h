@@ -32,7 +32,8 @@
 typedef struct {
     const aad_settings_t   *settings;
     const aad_hooks_t      *hooks;
-    aad_attempt_t          *attempt;        /* of the step being asked */
+    const aad_credential_t *credential;     /* the step being asked */
+    aad_attempt_t          *attempt;        /* what it says */
     int64_t                 deadline_ms;    /* monotonic */
     int                     more_steps;     /* true: another step follows */
 } aad_call_t;
@@ -184,10 +185,10 @@ int aad_token_response_az(const aad_secret_t *body, int64_t received_on,
  * Reads an error body (RFC 6749 5.2, with Entra's error_codes and
  * correlation_id; or the forms of the managed identity endpoints) into the
  * step's code, correlation id and, in 'text', its words for people.
- * Anything that is no such JSON is described instead.
+ * Anything that is no such JSON, or repeats a secret, is described instead.
  */
-void aad_error_response(const aad_http_response_t *response,
-    aad_attempt_t *attempt, aad_error_t *text);
+void aad_error_response(aad_call_t *call, const aad_http_response_t *response,
+    aad_error_t *text);
 
 
 /* What to do about an error code of Entra ID, or NULL: a static string. */
@@ -259,6 +260,13 @@ extern const aad_credential_type_t  aad_managed_identity;
 
 /* The value as text, "" when it is not set. */
 const char *aad_value(const aad_credential_t *credential, size_t slot);
+
+/*
+ * Whether words of others repeat a secret of the credential, as it is or
+ * percent-encoded: they must not get into a log then.  To be asked before
+ * the words are cut.
+ */
+int aad_repeats_secret(const aad_credential_t *credential, const char *words);
 
 
 #endif /* _AAD_INTERNAL_H_INCLUDED_ */

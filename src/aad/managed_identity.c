@@ -181,7 +181,7 @@ aad_mi_imds_refused(const aad_credential_t *credential, aad_call_t *call,
     int          chosen;
     aad_error_t  error;
 
-    aad_error_response(response, call->attempt, &error);
+    aad_error_response(call, response, &error);
 
     if (response->status == 400) {
 
@@ -247,7 +247,7 @@ aad_mi_app_service(const aad_credential_t *credential, aad_call_t *call,
                             error.text);
 
     } else if (response.status != 200) {
-        aad_error_response(&response, call->attempt, &error);
+        aad_error_response(call, &response, &error);
         result = aad_reason(call, AAD_FAILED, "App Service: %s; has the app "
                             "%s identity?", error.text,
                             credential->set ? "this user-assigned"

@@ -61,7 +61,7 @@ aad_oauth_client_credentials(aad_call_t *call, const char *tenant_id,
         result = aad_reason(call, AAD_FAILED, "%s", error.text);
 
     } else if (response.status != 200) {
-        aad_error_response(&response, call->attempt, &error);
+        aad_error_response(call, &response, &error);
         result = aad_reason(call, AAD_FAILED, "%.200s: %s", url, error.text);
 
     } else if (aad_token_response(&response.body, received_on,

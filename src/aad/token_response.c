@@ -31,6 +31,8 @@ typedef struct {
 } aad_token_names_t;
 
 
+static void aad_error_read(aad_call_t *call, const cJSON *json, long status,
+    aad_error_t *text);
 static int aad_token_read(const cJSON *json, const aad_token_names_t *names,
     int64_t received_on, int64_t now, aad_token_t *token, aad_error_t *error);
 static int aad_token_accept(const cJSON *value, aad_token_t *token,
@@ -100,75 +102,98 @@ aad_token_response_az(const aad_secret_t *body, int64_t received_on,
 
 
 void
-aad_error_response(const aad_http_response_t *response,
-    aad_attempt_t *attempt, aad_error_t *text)
+aad_error_response(aad_call_t *call, const aad_http_response_t *response,
+    aad_error_t *text)
 {
-    char          words[AAD_REASON_BYTES];
-    cJSON        *json, *detail;
-    int64_t       code;
-    const char   *p;
+    cJSON  *json;
 
-    attempt->retry_after = response->retry_after;
+    call->attempt->retry_after = response->retry_after;
 
     json = cJSON_ParseWithOpts(response->body.data, NULL, 1);
 
-    if (!cJSON_IsObject(json)) {
+    if (cJSON_IsObject(json)) {
+        aad_error_read(call, json, response->status, text);
+
+    } else {
         aad_error(text, "status %ld with %s instead of JSON",
                   response->status,
                   response->body.length == 0 ? "nothing"
                   : strchr(response->body.data, '<') ? "HTML" : "something");
-        aad_json_wipe(json);
-        return;
     }
+
+    aad_json_wipe(json);
+}
+
+
+static void
+aad_error_read(aad_call_t *call, const cJSON *json, long status,
+    aad_error_t *text)
+{
+    char            words[AAD_REASON_BYTES];
+    const char     *code, *message, *correlation_id;
+    const cJSON    *error, *number;
+    aad_attempt_t  *attempt;
+
+    attempt = call->attempt;
+    error = cJSON_GetObjectItemCaseSensitive(json, "error");
 
     /* {"error":{"code":...,"message":...}}: Cloud Shell, Service Fabric */
 
-    detail = cJSON_GetObjectItemCaseSensitive(json, "error");
-
-    if (cJSON_IsObject(detail)) {
-        aad_json_copy(detail, "code", attempt->code, sizeof(attempt->code));
-        p = aad_json_text(detail, "message");
+    if (cJSON_IsObject(error)) {
+        code = aad_json_text(error, "code");
+        message = aad_json_text(error, "message");
 
     } else {
-        aad_json_copy(json, "error", attempt->code, sizeof(attempt->code));
-
-        p = aad_json_text(json, "error_description");
-        if (p[0] == '\0') {
-            p = aad_json_text(json, "message");
-        }
+        code = aad_json_text(json, "error");
+        message = aad_json_text(json, "error_description");
     }
 
-    /* the rest of the lines: trace, correlation and time, of use elsewhere */
+    if (message[0] == '\0') {
+        message = aad_json_text(json, "message");
+    }
 
-    snprintf(words, sizeof(words), "%.*s", (int) strcspn(p, "\r\n"), p);
+    correlation_id = aad_json_text(json, "correlation_id");
+
+    if (correlation_id[0] == '\0') {
+        correlation_id = aad_json_text(json, "correlationId");
+    }
+
+    if (aad_repeats_secret(call->credential, code)
+        || aad_repeats_secret(call->credential, message)
+        || aad_repeats_secret(call->credential, correlation_id))
+    {
+        aad_error(text, "status %ld, and words that repeat a secret", status);
+        return;
+    }
+
+    aad_text_clean(attempt->code, sizeof(attempt->code), code);
+
+    /* of its lines the first: the others have trace, id and time */
+
+    snprintf(words, sizeof(words), "%.*s", (int) strcspn(message, "\r\n"),
+             message);
     aad_text_clean(words, sizeof(words), words);
 
-    aad_error(text, "status %ld%s%s%s%.400s", response->status,
+    aad_error(text, "status %ld%s%s%s%.400s", status,
               attempt->code[0] != '\0' ? ", " : "", attempt->code,
               words[0] != '\0' ? ": " : "", words);
 
-    detail = cJSON_GetObjectItemCaseSensitive(json, "error_codes");
-    detail = cJSON_GetArrayItem(detail, 0);
+    if (correlation_id[0] != '\0') {
+        aad_text_clean(attempt->correlation_id,
+                       sizeof(attempt->correlation_id), correlation_id);
+    }
 
-    if (cJSON_IsNumber(detail)) {
-        code = (int64_t) detail->valuedouble;
-        snprintf(attempt->code, sizeof(attempt->code), "AADSTS%lld",
-                 (long long) code);
+    number = cJSON_GetObjectItemCaseSensitive(json, "error_codes");
+    number = cJSON_GetArrayItem(number, 0);
+
+    if (cJSON_IsNumber(number) && number->valueint > 0) {
+        snprintf(attempt->code, sizeof(attempt->code), "AADSTS%d",
+                 number->valueint);
 
     } else if (strncmp(words, "AADSTS", 6) == 0) {
         snprintf(attempt->code, sizeof(attempt->code), "%.*s",
                  (int) (6 + strspn(words + 6, "0123456789")), words);
     }
-
-    aad_json_copy(json, "correlation_id", attempt->correlation_id,
-                  sizeof(attempt->correlation_id));
-
-    if (attempt->correlation_id[0] == '\0') {
-        aad_json_copy(json, "correlationId", attempt->correlation_id,
-                      sizeof(attempt->correlation_id));
-    }
-
-    aad_json_wipe(json);
 }
 
 

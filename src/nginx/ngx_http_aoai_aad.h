@@ -192,6 +192,7 @@ ngx_int_t ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
     aad_token_t *token);
 ngx_uint_t ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
     int retry_after);
+void ngx_http_aoai_aad_forget(ngx_http_aoai_aad_identity_t *identity);
 ngx_msec_t ngx_http_aoai_aad_retry_msec(
     ngx_http_aoai_aad_identity_t *identity);
 

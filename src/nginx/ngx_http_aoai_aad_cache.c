@@ -26,6 +26,8 @@ static ngx_http_aoai_aad_slot_t *ngx_http_aoai_aad_add_slot(
     ngx_slab_pool_t *shpool, ngx_http_aoai_aad_shared_t *shared);
 static ngx_slab_pool_t *ngx_http_aoai_aad_lock(
     ngx_http_aoai_aad_identity_t *identity);
+static ngx_int_t ngx_http_aoai_aad_owns_slot(
+    ngx_http_aoai_aad_identity_t *identity);
 static ngx_int_t ngx_http_aoai_aad_usable(ngx_http_aoai_aad_token_t *token);
 static ngx_int_t ngx_http_aoai_aad_copy(
     ngx_http_aoai_aad_identity_t *identity);
@@ -149,9 +151,9 @@ ngx_http_aoai_aad_find_slot(ngx_http_aoai_aad_shared_t *shared,
 
 
 /*
- * A slot that no location uses any more waits for its identity to come back,
- * until the room is needed.  Workers of an older configuration may still
- * have it: its digest is what they look at before they use it.
+ * A slot that no location has used for two configurations waits for its
+ * identity to come back, until the room is needed.  Workers of an older one
+ * may still have it: its digest is what they look at before they use it.
  */
 static ngx_http_aoai_aad_slot_t *
 ngx_http_aoai_aad_add_slot(ngx_slab_pool_t *shpool,
@@ -173,7 +175,7 @@ ngx_http_aoai_aad_add_slot(ngx_slab_pool_t *shpool,
     {
         slot = ngx_queue_data(q, ngx_http_aoai_aad_slot_t, queue);
 
-        if (slot->configuration != shared->configuration) {
+        if (slot->configuration + 1 < shared->configuration) {
 
             ngx_shmtx_lock(&shpool->mutex);
 
@@ -226,6 +228,12 @@ ngx_http_aoai_aad_lease(ngx_http_aoai_aad_identity_t *identity,
     slot = identity->slot;
 
     shpool = ngx_http_aoai_aad_lock(identity);
+
+    if (!ngx_http_aoai_aad_owns_slot(identity)) {
+        rc = NGX_DECLINED;
+        left = NGX_MAX_INT32_VALUE;
+        goto done;
+    }
 
     left = (ngx_msec_int_t) (slot->lease_until - ngx_current_msec);
 
@@ -282,7 +290,8 @@ ngx_http_aoai_aad_release(ngx_http_aoai_aad_identity_t *identity)
 
 /*
  * Publishes a fetched token and gives the right to fetch back.  Returns
- * NGX_OK, or NGX_DECLINED when the slot went to another identity meanwhile.
+ * NGX_OK, or NGX_DECLINED when it comes too late: another worker, which took
+ * the right over, has put in a better one, or the slot is another identity's.
  */
 ngx_int_t
 ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
@@ -304,7 +313,10 @@ ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
 
     shpool = ngx_http_aoai_aad_lock(identity);
 
-    rc = ngx_memcmp(slot->digest, identity->digest, AAD_DIGEST_BYTES) == 0
+    rc = ngx_http_aoai_aad_owns_slot(identity)
+         && (slot->lease == ngx_pid || slot->generation == 0
+             || token->expires_on
+                > slot->record[slot->current].token.expires_on)
          ? NGX_OK : NGX_DECLINED;
 
     if (rc == NGX_OK) {
@@ -331,7 +343,10 @@ ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
         slot->refresh_at = ngx_current_msec + schedule.refresh_ms;
         slot->failures = 0;
         slot->failure_logged = 0;
-        slot->lease = 0;
+
+        if (slot->lease == ngx_pid) {
+            slot->lease = 0;
+        }
 
         slot->current = !slot->current;
         slot->generation++;
@@ -348,8 +363,9 @@ ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
 
 /*
  * Counts a failed fetch, plans the next one, and gives the right to fetch
- * back.  Returns true when it is time for a line in the error log: at the
- * first failure, and every hour.
+ * back; where another worker took the right over, its result counts.  Returns
+ * true when it is time for a line in the error log: at the first failure, and
+ * every hour.
  */
 ngx_uint_t
 ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
@@ -362,6 +378,11 @@ ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
     slot = identity->slot;
 
     shpool = ngx_http_aoai_aad_lock(identity);
+
+    if (!ngx_http_aoai_aad_owns_slot(identity) || slot->lease != ngx_pid) {
+        ngx_shmtx_unlock(&shpool->mutex);
+        return 0;
+    }
 
     has_token = slot->generation
                 && ngx_http_aoai_aad_usable(
@@ -418,6 +439,30 @@ ngx_http_aoai_aad_lock(ngx_http_aoai_aad_identity_t *identity)
 }
 
 
+/* false for a worker of an old configuration, whose slot was given away */
+static ngx_int_t
+ngx_http_aoai_aad_owns_slot(ngx_http_aoai_aad_identity_t *identity)
+{
+    return ngx_memcmp(identity->slot->digest, identity->digest,
+                      AAD_DIGEST_BYTES)
+           == 0;
+}
+
+
+/* Wipes the worker's copy. */
+void
+ngx_http_aoai_aad_forget(ngx_http_aoai_aad_identity_t *identity)
+{
+    if (identity->header.data) {
+        ngx_explicit_memzero(identity->header.data, identity->header.len);
+        ngx_free(identity->header.data);
+        ngx_str_null(&identity->header);
+    }
+
+    identity->generation = 0;
+}
+
+
 /* either clock may be the one that was set, or that stood still */
 static ngx_int_t
 ngx_http_aoai_aad_usable(ngx_http_aoai_aad_token_t *token)
@@ -441,19 +486,11 @@ ngx_http_aoai_aad_copy(ngx_http_aoai_aad_identity_t *identity)
 
     slot = identity->slot;
 
-    if (identity->header.data) {
-        ngx_explicit_memzero(identity->header.data, identity->header.len);
-        ngx_free(identity->header.data);
-        ngx_str_null(&identity->header);
-    }
-
-    identity->generation = 0;
+    ngx_http_aoai_aad_forget(identity);
 
     shpool = ngx_http_aoai_aad_lock(identity);
 
-    if (slot->generation == 0
-        || ngx_memcmp(slot->digest, identity->digest, AAD_DIGEST_BYTES) != 0)
-    {
+    if (slot->generation == 0 || !ngx_http_aoai_aad_owns_slot(identity)) {
         ngx_shmtx_unlock(&shpool->mutex);
         return NGX_DECLINED;
     }

@@ -123,6 +123,8 @@ ngx_http_aoai_aad_exit_process(ngx_cycle_t *cycle)
         if (identity[i]->fetching) {
             ngx_http_aoai_aad_release(identity[i]);
         }
+
+        ngx_http_aoai_aad_forget(identity[i]);
     }
 }
 

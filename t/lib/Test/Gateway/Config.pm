@@ -165,7 +165,7 @@ sub _temporary ($self) {
 
 
 sub _text ($self, $prefix) {
-    my $user = $> == 0 ? 'user root;' : '';
+    my $user = $> == 0 && $self->{main} !~ /^\s*user\s/m ? 'user root;' : '';
     # a new binary gets only these variables, and must be as safe
     my $daemon = $self->{upgradable}
         ? join ' ', 'daemon on;', map { "env $_;" } @SAFE
