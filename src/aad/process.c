@@ -25,13 +25,13 @@
 
 
 #define AAD_POLL_MS                 50
+#define AAD_END_MS                  1000
 #define AAD_SIGNALS                 65
 
 
 /* what supervisor and program tell of themselves, one write() each */
 typedef enum {
-    AAD_STARTED = 1,                        /* value: process id */
-    AAD_NOT_EXECUTED,                       /* value: errno */
+    AAD_NOT_EXECUTED = 1,                   /* value: errno */
     AAD_ENDED                               /* value: wait status */
 } aad_news_kind_t;
 
@@ -46,7 +46,6 @@ typedef struct {
     int                     err[2];
     int                     news[2];
     pid_t                   supervisor;
-    pid_t                   program;        /* its group too; 0: none yet */
     int                     not_executed;   /* errno */
     int                     ended;
 } aad_child_t;
@@ -59,7 +58,8 @@ static int aad_process_read(int *fd, aad_secret_t *secret);
 static void aad_process_news(aad_child_t *child, aad_output_t *output);
 static void aad_process_end(aad_child_t *child);
 static void aad_process_supervise(const aad_process_t *process,
-    aad_child_t *child, int descriptors);
+    aad_child_t *child, pid_t parent, int descriptors);
+static void aad_process_end_group(int signal);
 static void aad_process_execute(const aad_process_t *process,
     aad_child_t *child, int descriptors);
 static void aad_process_tell(int fd, aad_news_kind_t kind, int value);
@@ -68,11 +68,17 @@ static void aad_process_close(int *fd);
 static pid_t aad_process_clone(int exit_signal);
 
 
+/* in a supervisor's own memory: what its signal handler ends */
+static volatile pid_t  aad_process_group;
+
+
 int
 aad_process(aad_call_t *call, const aad_process_t *process,
     aad_output_t *output, aad_error_t *error)
 {
     int          rc, descriptors;
+    pid_t        parent;
+    sigset_t     all, before;
     aad_child_t  child;
 
     aad_secret_init(&output->out, AAD_BODY_BYTES_MAX);
@@ -87,11 +93,20 @@ aad_process(aad_call_t *call, const aad_process_t *process,
 
     descriptors = (int) sysconf(_SC_OPEN_MAX);
 
+    parent = getpid();
+
+    /* no handler of ours may run in the supervisor */
+
+    sigfillset(&all);
+    (void) pthread_sigmask(SIG_SETMASK, &all, &before);
+
     child.supervisor = aad_process_clone(0);
 
     if (child.supervisor == 0) {
-        aad_process_supervise(process, &child, descriptors);
+        aad_process_supervise(process, &child, parent, descriptors);
     }
+
+    (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
 
     if (child.supervisor == -1) {
         rc = aad_error(error, "cannot start a process: %s", strerror(errno));
@@ -149,19 +164,22 @@ aad_process_pipes(aad_child_t *child)
 }
 
 
-/* Reads until the program has ended and closed its output. */
+/*
+ * Reads until the program has ended: by then all that it printed is in the
+ * pipes, and who still holds them open is something that it left behind.
+ */
 static int
 aad_process_wait(aad_call_t *call, const aad_process_t *process,
     aad_child_t *child, aad_output_t *output, aad_error_t *error)
 {
+    int            ended;
     int64_t        end_ms, left_ms;
     struct pollfd  fds[3];
 
     end_ms = call->hooks->monotonic_ms(call->hooks->data)
              + process->timeout_ms;
 
-    while (child->out[0] != -1 || child->err[0] != -1 || !child->ended) {
-
+    do {
         left_ms = end_ms - call->hooks->monotonic_ms(call->hooks->data);
 
         if (aad_time_left_ms(call) == 0 || left_ms <= 0) {
@@ -177,6 +195,11 @@ aad_process_wait(aad_call_t *call, const aad_process_t *process,
         (void) poll(fds, 3, left_ms < AAD_POLL_MS ? (int) left_ms
                                                   : AAD_POLL_MS);
 
+        /* the end first, so that what is read after it is the rest */
+
+        aad_process_news(child, output);
+        ended = child->ended;
+
         if (aad_process_read(&child->out[0], &output->out) != 0) {
             return aad_error(error, "%s printed more than %d bytes",
                              process->argv[0], AAD_BODY_BYTES_MAX);
@@ -186,8 +209,7 @@ aad_process_wait(aad_call_t *call, const aad_process_t *process,
 
         (void) aad_process_read(&child->err[0], &output->err);
 
-        aad_process_news(child, output);
-    }
+    } while (!ended);
 
     if (child->not_executed != 0) {
         return aad_error(error, "cannot execute %s: %s", process->argv[0],
@@ -256,10 +278,6 @@ aad_process_news(aad_child_t *child, aad_output_t *output)
 
         switch (news.kind) {
 
-        case AAD_STARTED:
-            child->program = news.value;
-            break;
-
         case AAD_NOT_EXECUTED:
             child->not_executed = news.value;
             break;
@@ -277,32 +295,43 @@ aad_process_news(aad_child_t *child, aad_output_t *output)
 }
 
 
-/* Whatever still runs of it is ended, and the supervisor reaped. */
+/*
+ * The supervisor ends whatever still runs of the program, and itself; one that
+ * is kept by what has left the program's group is killed.
+ */
 static void
 aad_process_end(aad_child_t *child)
 {
-    if (child->program > 0 && !child->ended) {
-        (void) kill(-child->program, SIGKILL);
+    int  waited_ms;
+
+    (void) kill(child->supervisor, SIGTERM);
+
+    for (waited_ms = 0; waited_ms < AAD_END_MS; waited_ms++) {
+
+        if (waitpid(child->supervisor, NULL, __WALL|WNOHANG) != 0) {
+            return;
+        }
+
+        (void) poll(NULL, 0, 1);
     }
 
     (void) kill(child->supervisor, SIGKILL);
-
-    while (waitpid(child->supervisor, NULL, __WALL) == -1 && errno == EINTR) {
-        /* void */
-    }
+    (void) waitpid(child->supervisor, NULL, __WALL);
 }
 
 
 /*
  * The supervisor: the program's parent, and of what the program leaves behind,
  * so that none of it falls to an nginx that is the container's first process.
+ * SIGTERM, which it also gets when its own parent dies, ends them all.
  */
 static void
 aad_process_supervise(const aad_process_t *process, aad_child_t *child,
-    int descriptors)
+    pid_t parent, int descriptors)
 {
     int               i, status;
     pid_t             pid, ended;
+    sigset_t          none;
     struct sigaction  sa;
 
     /* nginx's handlers would act in here; what is ignored stays so in exec */
@@ -316,6 +345,8 @@ aad_process_supervise(const aad_process_t *process, aad_child_t *child,
 
     (void) prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 
+    /* signals are blocked until the program's group is there to be ended */
+
     pid = aad_process_clone(SIGCHLD);
 
     if (pid == 0) {
@@ -328,7 +359,20 @@ aad_process_supervise(const aad_process_t *process, aad_child_t *child,
     }
 
     (void) setpgid(pid, pid);
-    aad_process_tell(child->news[1], AAD_STARTED, pid);
+
+    aad_process_group = pid;
+
+    sa.sa_handler = aad_process_end_group;
+    (void) sigaction(SIGTERM, &sa, NULL);
+
+    (void) prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+
+    sigemptyset(&none);
+    (void) sigprocmask(SIG_SETMASK, &none, NULL);
+
+    if (getppid() != parent) {
+        aad_process_end_group(SIGTERM);
+    }
 
     /* hold no end of the program's pipes open, nor the server's sockets */
 
@@ -346,6 +390,14 @@ aad_process_supervise(const aad_process_t *process, aad_child_t *child,
             _exit(0);
         }
     }
+}
+
+
+static void
+aad_process_end_group(int signal)
+{
+    (void) signal;
+    (void) kill(-aad_process_group, SIGKILL);
 }
 
 

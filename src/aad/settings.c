@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 
 
 static int aad_digest_add(EVP_MD_CTX *md, const char *text);
@@ -36,9 +38,12 @@ aad_authority_host(const char *value, char *host, size_t size,
     if (n <= 0 || (size_t) n >= size || aad_url_parse(host, &url) != 0
         || url.userinfo || url.rest[0] != '\0')
     {
+        /* what stands before an '@' may be a password */
+
         return aad_error(error, "\"%s\" is wrong, it must be a URL of scheme "
                          "and host, such as "
-                         "\"https://login.microsoftonline.com\"", value);
+                         "\"https://login.microsoftonline.com\"",
+                         strchr(value, '@') ? "..." : value);
     }
 
     if (!url.https && !aad_is_loopback(url.host, url.host_length)) {
@@ -101,16 +106,43 @@ aad_proxy(const char *value, aad_error_t *error)
 int
 aad_ca_certificates(const char *file, aad_secret_t *pem, aad_error_t *error)
 {
+    BIO     *bio;
+    X509    *certificate;
+    size_t   count;
+
     if (aad_file_read(file, pem, error) != 0) {
         return -1;
     }
 
-    if (strstr(pem->data, "-----BEGIN CERTIFICATE-----") == NULL
-        && strstr(pem->data, "-----BEGIN TRUSTED CERTIFICATE-----") == NULL)
-    {
-        return aad_error(error, "the file \"%s\" has no certificate in PEM "
-                         "form", file);
+    bio = BIO_new_mem_buf(pem->data, (int) pem->length);
+    if (bio == NULL) {
+        return aad_error(error, "out of memory");
     }
+
+    for (count = 0; /* void */ ; count++) {
+
+        certificate = PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL);
+        if (certificate == NULL) {
+            break;
+        }
+
+        X509_free(certificate);
+    }
+
+    BIO_free(bio);
+
+    /* at the end there is no further one to begin, any other error is one */
+
+    if (count == 0
+        || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+    {
+        ERR_clear_error();
+        return aad_error(error, "\"%s\" has %s in PEM form", file,
+                         count ? "a certificate that is not"
+                               : "no certificate");
+    }
+
+    ERR_clear_error();
 
     return 0;
 }

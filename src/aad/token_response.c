@@ -33,8 +33,9 @@ typedef struct {
 
 static void aad_error_read(aad_call_t *call, const cJSON *json, long status,
     aad_error_t *text);
-static int aad_token_read(const cJSON *json, const aad_token_names_t *names,
-    int64_t received_on, int64_t now, aad_token_t *token, aad_error_t *error);
+static int aad_token_read(const aad_secret_t *body, const cJSON *json,
+    const aad_token_names_t *names, int64_t received_on, int64_t now,
+    aad_token_t *token, aad_error_t *error);
 static int aad_token_accept(const cJSON *value, aad_token_t *token,
     aad_error_t *error);
 static int aad_token_expiry(const cJSON *json, const aad_token_names_t *names,
@@ -72,7 +73,7 @@ aad_token_response(const aad_secret_t *body, int64_t received_on, int64_t now,
 
     json = cJSON_ParseWithOpts(body->data, NULL, 1);
 
-    rc = aad_token_read(json, &aad_token_names, received_on, now, token,
+    rc = aad_token_read(body, json, &aad_token_names, received_on, now, token,
                         error);
     aad_json_wipe(json);
 
@@ -93,8 +94,8 @@ aad_token_response_az(const aad_secret_t *body, int64_t received_on,
     start = strchr(body->data, '{');
     json = start != NULL ? cJSON_Parse(start) : NULL;
 
-    rc = aad_token_read(json, &aad_token_names_az, received_on, now, token,
-                        error);
+    rc = aad_token_read(body, json, &aad_token_names_az, received_on, now,
+                        token, error);
     aad_json_wipe(json);
 
     return rc;
@@ -198,8 +199,9 @@ aad_error_read(aad_call_t *call, const cJSON *json, long status,
 
 
 static int
-aad_token_read(const cJSON *json, const aad_token_names_t *names,
-    int64_t received_on, int64_t now, aad_token_t *token, aad_error_t *error)
+aad_token_read(const aad_secret_t *body, const cJSON *json,
+    const aad_token_names_t *names, int64_t received_on, int64_t now,
+    aad_token_t *token, aad_error_t *error)
 {
     int          rc;
     cJSON       *claims;
@@ -207,6 +209,13 @@ aad_token_read(const cJSON *json, const aad_token_names_t *names,
 
     if (!cJSON_IsObject(json)) {
         return aad_error(error, "the answer is no JSON object");
+    }
+
+    /* what follows an escaped NUL is lost on cJSON: half a token may be left */
+
+    if (strstr(body->data, "\\u0000") != NULL) {
+        return aad_error(error, "the answer has characters that no answer "
+                         "may have");
     }
 
     type = aad_json_text(json, names->token_type);

@@ -58,6 +58,8 @@ typedef struct {
     ngx_pid_t                       lease;          /* who fetches, 0: none */
     ngx_msec_t                      lease_until;    /* monotonic */
     ngx_msec_t                      refresh_at;     /* monotonic */
+    ngx_uint_t                      tries;          /* failed, for back-off */
+    ngx_uint_t                      failed_with_token;
     time_t                          failure_logged;
 
     ngx_uint_t                      current;
@@ -87,6 +89,7 @@ typedef struct {
     ngx_event_t                     watch;
     ngx_thread_task_t              *task;
     unsigned                        fetching:1;
+    unsigned                        late:1;     /* and said so in the log */
 } ngx_http_aoai_aad_identity_t;
 
 

@@ -244,6 +244,7 @@ ngx_int_t
 ngx_http_aoai_aad_unavailable(ngx_http_request_t *r)
 {
     ngx_msec_t                     msec;
+    ngx_uint_t                     level;
     ngx_table_elt_t               *retry_after;
     ngx_http_aoai_aad_ctx_t       *ctx;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
@@ -262,9 +263,16 @@ ngx_http_aoai_aad_unavailable(ngx_http_request_t *r)
 
     ctx->cache_status = NGX_HTTP_AOAI_AAD_ERROR;
 
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+    /* that a fetch has failed was said, that it takes long was not */
+
+    level = ctx->timed_out && !alcf->identity->late ? NGX_LOG_ERR
+                                                    : NGX_LOG_INFO;
+    alcf->identity->late |= ctx->timed_out;
+
+    ngx_log_error(level, r->connection->log, 0,
                   "aoai_aad: no token%s (chain: %V)",
-                  ctx->timed_out ? " within \"aoai_aad_timeout\"" : "",
+                  ctx->timed_out ? " within \"aoai_aad_timeout\", the fetch "
+                                   "goes on" : "",
                   &alcf->identity->name);
 
     retry_after = ngx_list_push(&r->headers_out.headers);

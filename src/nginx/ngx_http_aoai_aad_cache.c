@@ -342,6 +342,7 @@ ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
 
         slot->refresh_at = ngx_current_msec + schedule.refresh_ms;
         slot->failures = 0;
+        slot->tries = 0;
         slot->failure_logged = 0;
 
         if (slot->lease == ngx_pid) {
@@ -371,9 +372,11 @@ ngx_uint_t
 ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
     int retry_after)
 {
-    ngx_uint_t                 log, has_token;
-    ngx_slab_pool_t           *shpool;
-    ngx_http_aoai_aad_slot_t  *slot;
+    ngx_uint_t                  log, has_token;
+    ngx_msec_t                  delay;
+    ngx_slab_pool_t            *shpool;
+    ngx_http_aoai_aad_slot_t   *slot;
+    ngx_http_aoai_aad_token_t  *token;
 
     slot = identity->slot;
 
@@ -384,14 +387,27 @@ ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
         return 0;
     }
 
-    has_token = slot->generation
-                && ngx_http_aoai_aad_usable(
-                                        &slot->record[slot->current].token);
+    token = &slot->record[slot->current].token;
+    has_token = slot->generation && ngx_http_aoai_aad_usable(token);
+
+    /* the patience with a service is another one when nothing is left */
+
+    if (slot->failed_with_token != has_token) {
+        slot->failed_with_token = has_token;
+        slot->tries = 0;
+    }
 
     slot->failures++;
-    slot->refresh_at = ngx_current_msec
-                       + (ngx_msec_t) aad_retry_ms((unsigned) slot->failures,
-                                                   has_token, retry_after);
+    slot->tries++;
+
+    delay = (ngx_msec_t) aad_retry_ms((unsigned) slot->tries, has_token,
+                                      retry_after);
+
+    if (has_token) {
+        delay = ngx_min(delay, token->usable_until_msec - ngx_current_msec);
+    }
+
+    slot->refresh_at = ngx_current_msec + delay;
     slot->lease = 0;
 
     log = slot->failure_logged == 0

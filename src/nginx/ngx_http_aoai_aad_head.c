@@ -259,76 +259,66 @@ ngx_http_aoai_aad_is_header(u_char *line, u_char *end, const char *name,
 
 /*
  * A browser can send a key as a subprotocol alone; the others that it offers
- * stay.
+ * stay byte for byte.
  */
 static void
 ngx_http_aoai_aad_rewrite_subprotocols(ngx_http_aoai_aad_copy_t *copy,
     u_char *line, u_char *value, u_char *end)
 {
-    u_char      *p, *item, *item_end, *out;
-    ngx_uint_t   found;
+    u_char      *p, *item, *next, *start, *value_end;
+    ngx_uint_t   items, offers, keys;
 
-    static const char  key[] = NGX_HTTP_AOAI_AAD_KEY_SUBPROTOCOL;
+    static const char    key[] = NGX_HTTP_AOAI_AAD_KEY_SUBPROTOCOL;
+    static const size_t  length = sizeof(key) - 1;
 
-    found = 0;
+    value_end = end;
 
-    for (p = value; p + sizeof(key) - 1 <= end; p++) {
-        if (ngx_strncasecmp(p, (u_char *) key, sizeof(key) - 1) == 0) {
-            found = 1;
-            break;
-        }
-    }
-
-    if (!found) {
-        return;
+    while (value_end > value
+           && (value_end[-1] == CR || value_end[-1] == LF))
+    {
+        value_end--;
     }
 
     ngx_http_aoai_aad_keep(copy, line);
+    start = copy->to;
+    ngx_http_aoai_aad_keep(copy, value);
 
-    /* what is written here is shorter than the line that it comes from */
+    items = 0;
+    offers = 0;
+    keys = 0;
 
-    out = copy->to;
-    out = ngx_cpymem(out, line, value - line);
-    found = 0;
+    for (p = value; p <= value_end; p = next + 1) {
 
-    for (p = value; p < end; p = item_end + 1) {
-
-        item_end = ngx_strlchr(p, end, ',');
-        if (item_end == NULL) {
-            item_end = end;
+        next = ngx_strlchr(p, value_end, ',');
+        if (next == NULL) {
+            next = value_end;
         }
 
-        item = p;
-
-        while (item < item_end && *item <= ' ') {
-            item++;
+        for (item = p; item < next && *item <= ' '; item++) {
+            /* void */
         }
 
-        p = item_end;
-
-        while (p > item && p[-1] <= ' ') {
-            p--;
-        }
-
-        if (item == p
-            || ((size_t) (p - item) >= sizeof(key) - 1
-                && ngx_strncasecmp(item, (u_char *) key, sizeof(key) - 1)
-                   == 0))
+        if ((size_t) (next - item) >= length
+            && ngx_strncasecmp(item, (u_char *) key, length) == 0)
         {
+            keys++;
             continue;
         }
 
-        *out++ = found ? ',' : ' ';
-        out = ngx_cpymem(out, item, p - item);
-        found = 1;
+        if (items++) {
+            *copy->to++ = ',';
+        }
+
+        copy->to = ngx_cpymem(copy->to, p, next - p);
+        offers += (item < next);
     }
 
-    if (found) {
-        *out++ = CR; *out++ = LF;
-        copy->to = out;
-    }
+    copy->from = value_end;
 
-    copy->from = end;
+    if (keys && offers == 0) {
+        copy->to = start;
+        copy->from = end;
+    }
 }
 
 

@@ -14,6 +14,8 @@ typedef struct {
     ngx_str_t                       name;
     in_port_t                       port;
     unsigned                        ssl:1;
+    unsigned                        looked_up:1;    /* by the resolver */
+    unsigned                        local:1;        /* name: a socket's path */
 } ngx_http_aoai_aad_destination_t;
 
 
@@ -23,6 +25,8 @@ static ngx_int_t ngx_http_aoai_aad_split_host(ngx_str_t *text,
     ngx_str_t *name, in_port_t *port);
 static ngx_int_t ngx_http_aoai_aad_upstream_allowed(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_upstream_srv_conf_t *uscf);
+static ngx_uint_t ngx_http_aoai_aad_is_local(
+    ngx_http_upstream_server_t *server);
 static ngx_http_upstream_srv_conf_t *ngx_http_aoai_aad_find_upstream(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_aoai_aad_host_allowed(ngx_http_request_t *r,
@@ -208,9 +212,11 @@ ngx_http_aoai_aad_split_host(ngx_str_t *text, ngx_str_t *name,
         *port = (in_port_t) n;
     }
 
-    /* "host." is "host" to a resolver */
+    /* "host." is "host", but "127.0.0.1." is a name to be looked up */
 
-    if (name->len && name->data[name->len - 1] == '.') {
+    if (name->len && name->data[name->len - 1] == '.'
+        && ngx_inet_addr(name->data, name->len - 1) == INADDR_NONE)
+    {
         name->len--;
     }
 
@@ -260,6 +266,9 @@ ngx_http_aoai_aad_destination(ngx_http_request_t *r,
 
     destination.name = u->resolved->host;
     destination.port = u->resolved->port;
+    destination.looked_up = u->resolved->sockaddr == NULL;
+    destination.local = u->resolved->sockaddr
+                        && u->resolved->sockaddr->sa_family == AF_UNIX;
 #if (NGX_HTTP_SSL)
     destination.ssl = u->ssl;
 #else
@@ -279,6 +288,7 @@ ngx_http_aoai_aad_upstream_allowed(ngx_http_request_t *r,
     ngx_http_upstream_server_t       *server;
     ngx_http_aoai_aad_destination_t   destination;
 
+    destination.looked_up = 0;
 #if (NGX_HTTP_SSL)
     destination.ssl = r->upstream->ssl;
 #else
@@ -288,6 +298,12 @@ ngx_http_aoai_aad_upstream_allowed(ngx_http_request_t *r,
     if (!(uscf->flags & NGX_HTTP_UPSTREAM_CREATE)) {
         destination.name = uscf->host;
         destination.port = uscf->port;
+        destination.local = 0;
+
+        if (uscf->servers) {
+            server = uscf->servers->elts;
+            destination.local = ngx_http_aoai_aad_is_local(server);
+        }
 
         return ngx_http_aoai_aad_host_allowed(r, alcf, &destination);
     }
@@ -300,8 +316,11 @@ ngx_http_aoai_aad_upstream_allowed(ngx_http_request_t *r,
 
     for (i = 0; i < uscf->servers->nelts; i++) {
 
+        /* nginx's own default there, with TLS too */
+
         destination.name = server[i].name;
-        destination.port = 0;
+        destination.port = 80;
+        destination.local = ngx_http_aoai_aad_is_local(&server[i]);
 
         if (ngx_http_aoai_aad_host_allowed(r, alcf, &destination) != NGX_OK) {
             return NGX_DECLINED;
@@ -309,6 +328,14 @@ ngx_http_aoai_aad_upstream_allowed(ngx_http_request_t *r,
     }
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_aoai_aad_is_local(ngx_http_upstream_server_t *server)
+{
+    return server->naddrs
+           && server->addrs[0].sockaddr->sa_family == AF_UNIX;
 }
 
 
@@ -356,8 +383,9 @@ ngx_http_aoai_aad_host_allowed(ngx_http_request_t *r,
     plain = 0;
     port = destination->port;
 
-    if (ngx_http_aoai_aad_split_host(&destination->name, &name, &port)
-        != NGX_OK)
+    if (destination->local
+        || ngx_http_aoai_aad_split_host(&destination->name, &name, &port)
+           != NGX_OK)
     {
         goto refused;
     }
@@ -394,7 +422,8 @@ ngx_http_aoai_aad_host_allowed(ngx_http_request_t *r,
         }
 
         if (destination->ssl
-            || (!host[i].wildcard && ngx_http_aoai_aad_is_loopback(&name)))
+            || (!host[i].wildcard && !destination->looked_up
+                && ngx_http_aoai_aad_is_loopback(&name)))
         {
             return NGX_OK;
         }

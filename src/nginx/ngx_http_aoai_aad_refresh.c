@@ -237,6 +237,8 @@ ngx_http_aoai_aad_done(ngx_event_t *ev)
 
     if (fetch->result == AAD_OK) {
 
+        identity->late = 0;
+
         if (ngx_http_aoai_aad_store(identity, &fetch->token) == NGX_OK) {
             ngx_http_aoai_aad_log_token(identity, &fetch->token);
         }
