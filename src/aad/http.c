@@ -93,7 +93,7 @@ aad_http(aad_call_t *call, const aad_http_request_t *request,
         == CURLE_OK)
     {
         response->retry_after = retry_after > 86400 ? 86400
-                                                    : (int) retry_after;
+                                : retry_after < 0 ? 0 : (int) retry_after;
     }
 
     rc = 0;

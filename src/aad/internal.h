@@ -90,6 +90,7 @@ int aad_is_tenant(const char *value);
 int aad_is_resource_id(const char *value);
 int aad_is_subscription(const char *value);
 int aad_is_url(const char *value);
+int aad_is_visible(const char *value);
 int aad_is_absolute_path(const char *value);
 
 /* Whether a host is a loopback address; names, localhost too, are not. */
@@ -220,6 +221,7 @@ extern const aad_form_t  aad_form_resource_id;
 extern const aad_form_t  aad_form_subscription;
 extern const aad_form_t  aad_form_url;
 extern const aad_form_t  aad_form_path;
+extern const aad_form_t  aad_form_visible;
 
 #define AAD_VALUE_SECRET    0x01            /* never shown */
 #define AAD_VALUE_FILE      0x02            /* the value is a file's content */

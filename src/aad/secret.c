@@ -96,15 +96,30 @@ int
 aad_secret_append_pair(aad_secret_t *secret, const char *name,
     const char *value)
 {
-    if (secret->length != 0 && secret->data[secret->length - 1] != '?'
-        && aad_secret_append(secret, "&", 1) != 0)
+    int     rc;
+    size_t  length;
+
+    rc = 0;
+    length = secret->length;
+
+    if (length != 0 && secret->data[length - 1] != '?') {
+        rc = aad_secret_append(secret, "&", 1);
+    }
+
+    if (rc != 0
+        || aad_secret_append_text(secret, name) != 0
+        || aad_secret_append(secret, "=", 1) != 0
+        || aad_secret_append_escaped(secret, value) != 0)
     {
+        if (secret->length != length) {
+            secret->data[length] = '\0';
+            secret->length = length;
+        }
+
         return -1;
     }
 
-    return (aad_secret_append_text(secret, name) != 0
-            || aad_secret_append(secret, "=", 1) != 0
-            || aad_secret_append_escaped(secret, value) != 0) ? -1 : 0;
+    return 0;
 }
 
 

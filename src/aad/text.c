@@ -6,6 +6,7 @@
 
 #include "internal.h"
 
+#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,9 @@ const aad_form_t  aad_form_subscription = {
 };
 const aad_form_t  aad_form_url = {
     aad_is_url, "an http:// or https:// URL"
+};
+const aad_form_t  aad_form_visible = {
+    aad_is_visible, "made of visible characters"
 };
 const aad_form_t  aad_form_path = {
     aad_is_absolute_path, "an absolute file name"
@@ -122,6 +126,20 @@ aad_is_url(const char *value)
 }
 
 
+/* no blanks, no control characters: nothing that could end a line */
+int
+aad_is_visible(const char *value)
+{
+    for (/* void */; *value != '\0'; value++) {
+        if (*value <= ' ' || *value > '~') {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 int
 aad_is_absolute_path(const char *value)
 {
@@ -132,22 +150,34 @@ aad_is_absolute_path(const char *value)
 int
 aad_is_loopback(const char *host, size_t length)
 {
+    char            text[INET_ADDRSTRLEN + 1];
+    struct in_addr  address;
+
     if (length == 5 && strncmp(host, "[::1]", 5) == 0) {
         return 1;
     }
 
     /* an address alone, never a name such as 127.example.com */
 
-    return length > 4 && strncmp(host, "127.", 4) == 0
-           && strspn(host, "0123456789.") >= length;
+    snprintf(text, sizeof(text), "%.*s", (int) length, host);
+
+    return length < sizeof(text)
+           && inet_pton(AF_INET, text, &address) == 1
+           && (ntohl(address.s_addr) >> 24) == 127;
 }
 
 
 int
 aad_url_parse(const char *text, aad_url_t *url)
 {
+    long         number;
+    char        *end;
     size_t       length;
     const char  *host, *port;
+
+    if (!aad_is_visible(text)) {
+        return -1;
+    }
 
     if (strncmp(text, "https://", 8) == 0) {
         url->https = 1;
@@ -181,8 +211,13 @@ aad_url_parse(const char *text, aad_url_t *url)
     port = host + url->host_length;
 
     if (*port == ':') {
-        port++;
-        port += strspn(port, "0123456789");
+        number = strtol(port + 1, &end, 10);
+
+        if (port[1] < '0' || port[1] > '9' || number > 65535) {
+            return -1;
+        }
+
+        port = end;
     }
 
     if (port != host + length) {
@@ -190,15 +225,6 @@ aad_url_parse(const char *text, aad_url_t *url)
     }
 
     url->rest = port;
-
-    /* what a host and the rest of a URL may be made of, loosely: no blanks,
-       no control characters, nothing that could end a header line */
-
-    for (text = host; *text != '\0'; text++) {
-        if (*text <= ' ' || *text > '~') {
-            return -1;
-        }
-    }
 
     return 0;
 }

@@ -43,6 +43,7 @@ static int aad_token_expiry(const cJSON *json, const aad_token_names_t *names,
 static cJSON *aad_token_claims(const aad_secret_t *token);
 static int aad_base64url_decode(const char *text, size_t length,
     aad_secret_t *decoded);
+static int aad_json_has_nul(const char *text);
 static int aad_json_integer(const cJSON *json, const char *name,
     int64_t *value);
 static const char *aad_json_text(const cJSON *json, const char *name);
@@ -191,7 +192,9 @@ aad_error_read(aad_call_t *call, const cJSON *json, long status,
         snprintf(attempt->code, sizeof(attempt->code), "AADSTS%d",
                  number->valueint);
 
-    } else if (strncmp(words, "AADSTS", 6) == 0) {
+    } else if (strncmp(words, "AADSTS", 6) == 0
+               && words[6] >= '0' && words[6] <= '9')
+    {
         snprintf(attempt->code, sizeof(attempt->code), "%.*s",
                  (int) (6 + strspn(words + 6, "0123456789")), words);
     }
@@ -213,7 +216,7 @@ aad_token_read(const aad_secret_t *body, const cJSON *json,
 
     /* what follows an escaped NUL is lost on cJSON: half a token may be left */
 
-    if (strstr(body->data, "\\u0000") != NULL) {
+    if (aad_json_has_nul(body->data)) {
         return aad_error(error, "the answer has characters that no answer "
                          "may have");
     }
@@ -401,6 +404,31 @@ aad_base64url_decode(const char *text, size_t length, aad_secret_t *decoded)
             || aad_secret_append(decoded, (char *) bytes, left - 1) != 0)
         {
             return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Whether an escape stands for NUL, or for nothing, which cJSON takes for it. */
+static int
+aad_json_has_nul(const char *text)
+{
+    for (text = strchr(text, '\\'); text != NULL;
+         text = strchr(text, '\\'))
+    {
+        text++;
+
+        if (*text == 'u'
+            && (strspn(text + 1, "0123456789abcdefABCDEF") < 4
+                || strncmp(text + 1, "0000", 4) == 0))
+        {
+            return 1;
+        }
+
+        if (*text != '\0') {
+            text++;
         }
     }
 
