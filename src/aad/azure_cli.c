@@ -242,6 +242,11 @@ aad_cli_refused(aad_call_t *call, const aad_output_t *output,
                           "user of its workers");
     }
 
+    if (output->status == 127) {
+        return aad_reason(call, AAD_UNAVAILABLE, "az cannot be run: something "
+                          "that it needs is not installed");
+    }
+
     if (code != NULL) {
         snprintf(call->attempt->code, sizeof(call->attempt->code), "%.*s",
                  (int) (6 + strspn(code + 6, "0123456789")), code);
