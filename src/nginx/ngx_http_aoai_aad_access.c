@@ -17,6 +17,8 @@ static void ngx_http_aoai_aad_stop_waiting(ngx_http_request_t *r,
     ngx_http_aoai_aad_ctx_t *ctx);
 static void ngx_http_aoai_aad_event_handler(ngx_event_t *ev);
 static void ngx_http_aoai_aad_cleanup(void *data);
+static ngx_int_t ngx_http_aoai_aad_retry_after(ngx_http_request_t *r,
+    ngx_http_aoai_aad_identity_t *identity);
 static ngx_int_t ngx_http_aoai_aad_has_error_page(ngx_http_request_t *r,
     ngx_uint_t status);
 
@@ -243,9 +245,7 @@ ngx_http_aoai_aad_cleanup(void *data)
 ngx_int_t
 ngx_http_aoai_aad_unavailable(ngx_http_request_t *r)
 {
-    ngx_msec_t                     msec;
     ngx_uint_t                     level;
-    ngx_table_elt_t               *retry_after;
     ngx_http_aoai_aad_ctx_t       *ctx;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
 
@@ -275,28 +275,69 @@ ngx_http_aoai_aad_unavailable(ngx_http_request_t *r)
                                    "goes on" : "",
                   &alcf->identity->name);
 
-    retry_after = ngx_list_push(&r->headers_out.headers);
-    if (retry_after == NULL) {
+    if (ngx_http_aoai_aad_retry_after(r, alcf->identity) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    ngx_memzero(retry_after, sizeof(ngx_table_elt_t));
-
-    retry_after->hash = 1;
-    ngx_str_set(&retry_after->key, "Retry-After");
-
-    retry_after->value.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
-    if (retry_after->value.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    msec = ngx_http_aoai_aad_retry_msec(alcf->identity);
-
-    retry_after->value.len = ngx_sprintf(retry_after->value.data, "%M",
-                                         msec ? (msec + 999) / 1000 : 1)
-                             - retry_after->value.data;
 
     return ngx_http_aoai_aad_answer(r, NGX_HTTP_SERVICE_UNAVAILABLE, &body);
+}
+
+
+/* an error_page may have brought the request here with one already */
+static ngx_int_t
+ngx_http_aoai_aad_retry_after(ngx_http_request_t *r,
+    ngx_http_aoai_aad_identity_t *identity)
+{
+    ngx_uint_t        i;
+    ngx_msec_t        msec;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    static ngx_str_t  name = ngx_string("Retry-After");
+
+    part = &r->headers_out.headers.part;
+    header = part->elts;
+
+    for (i = 0; /* void */; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            header = part->elts;
+            i = 0;
+        }
+
+        if (header[i].key.data == name.data) {
+            return NGX_OK;
+        }
+    }
+
+    header = ngx_list_push(&r->headers_out.headers);
+    if (header == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(header, sizeof(ngx_table_elt_t));
+
+    header->hash = 1;
+    header->key = name;
+
+    header->value.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
+    if (header->value.data == NULL) {
+        header->hash = 0;
+        return NGX_ERROR;
+    }
+
+    msec = ngx_http_aoai_aad_retry_msec(identity);
+
+    header->value.len = ngx_sprintf(header->value.data, "%M",
+                                    msec ? (msec + 999) / 1000 : 1)
+                        - header->value.data;
+
+    return NGX_OK;
 }
 
 

@@ -26,6 +26,7 @@ static ngx_http_aoai_aad_slot_t *ngx_http_aoai_aad_add_slot(
     ngx_slab_pool_t *shpool, ngx_http_aoai_aad_shared_t *shared);
 static ngx_slab_pool_t *ngx_http_aoai_aad_lock(
     ngx_http_aoai_aad_identity_t *identity);
+static ngx_int_t ngx_http_aoai_aad_is_alive(ngx_pid_t pid);
 static ngx_int_t ngx_http_aoai_aad_owns_slot(
     ngx_http_aoai_aad_identity_t *identity);
 static ngx_int_t ngx_http_aoai_aad_usable(ngx_http_aoai_aad_token_t *token);
@@ -237,7 +238,7 @@ ngx_http_aoai_aad_lease(ngx_http_aoai_aad_identity_t *identity,
 
     left = (ngx_msec_int_t) (slot->lease_until - ngx_current_msec);
 
-    if (slot->lease && left > 0) {
+    if (slot->lease && left > 0 && ngx_http_aoai_aad_is_alive(slot->lease)) {
         rc = NGX_AGAIN;
         goto done;
     }
@@ -452,6 +453,14 @@ ngx_http_aoai_aad_lock(ngx_http_aoai_aad_identity_t *identity)
     ngx_shmtx_lock(&shpool->mutex);
 
     return shpool;
+}
+
+
+/* a worker that was killed gives nothing back */
+static ngx_int_t
+ngx_http_aoai_aad_is_alive(ngx_pid_t pid)
+{
+    return kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH;
 }
 
 

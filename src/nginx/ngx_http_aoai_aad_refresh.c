@@ -14,6 +14,9 @@
    its own wait for it */
 #define NGX_HTTP_AOAI_AAD_WATCH_MSEC    2
 
+/* how often it is looked whether the worker that fetches still does */
+#define NGX_HTTP_AOAI_AAD_LEASE_MSEC    500
+
 /* how long nothing is looked at: bounds what a missed change can cost */
 #define NGX_HTTP_AOAI_AAD_IDLE_MSEC     60000
 
@@ -330,7 +333,7 @@ static void
 ngx_http_aoai_aad_refresh_handler(ngx_event_t *ev)
 {
     ngx_int_t                      rc;
-    ngx_msec_t                     delay;
+    ngx_msec_t                     delay, limit;
     ngx_http_aoai_aad_identity_t  *identity;
 
     identity = ev->data;
@@ -347,8 +350,10 @@ ngx_http_aoai_aad_refresh_handler(ngx_event_t *ev)
 
     /* the task's end sets the timer again, here nothing else would */
 
-    ngx_add_timer(ev, ngx_min(ngx_max(delay, 10),
-                              NGX_HTTP_AOAI_AAD_IDLE_MSEC));
+    limit = rc == NGX_AGAIN ? NGX_HTTP_AOAI_AAD_LEASE_MSEC
+                            : NGX_HTTP_AOAI_AAD_IDLE_MSEC;
+
+    ngx_add_timer(ev, ngx_min(ngx_max(delay, 10), limit));
 }
 
 
