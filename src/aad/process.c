@@ -316,7 +316,10 @@ aad_process_end(aad_child_t *child)
     }
 
     (void) kill(child->supervisor, SIGKILL);
-    (void) waitpid(child->supervisor, NULL, __WALL);
+
+    while (waitpid(child->supervisor, NULL, __WALL) == -1 && errno == EINTR) {
+        /* void */
+    }
 }
 
 

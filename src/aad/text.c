@@ -79,23 +79,13 @@ aad_is_guid(const char *value)
 }
 
 
+/*
+ * "common", "organizations" and "consumers", which have no dot, are none:
+ * there is no tenant behind them that could issue an app's token.
+ */
 int
 aad_is_tenant(const char *value)
 {
-    static const char *const  shared[] = {
-        "common", "organizations", "consumers", NULL
-    };
-
-    size_t  i;
-
-    /* there is no tenant behind these names that could issue an app's token */
-
-    for (i = 0; shared[i] != NULL; i++) {
-        if (strcmp(value, shared[i]) == 0) {
-            return 0;
-        }
-    }
-
     return aad_is_guid(value)
            || (strchr(value, '.') != NULL && value[0] != '-'
                && value[0] != '.' && aad_is_made_of(value, ".-"));

@@ -411,7 +411,7 @@ aad_base64url_decode(const char *text, size_t length, aad_secret_t *decoded)
 }
 
 
-/* Whether an escape stands for NUL, or for nothing, which cJSON takes for it. */
+/* Whether an escape stands for NUL, or for nothing, which cJSON makes NUL. */
 static int
 aad_json_has_nul(const char *text)
 {
