@@ -23,6 +23,9 @@
 /* group claims make tokens large: never truncated, refused above this */
 #define AAD_TOKEN_BYTES_MAX     16384
 
+/* a system's whole CA bundle has some 200 KB */
+#define AAD_PEM_BYTES_MAX       4194304
+
 #define AAD_DIGEST_BYTES        32
 #define AAD_ID_BYTES            64
 #define AAD_CODE_BYTES          64
@@ -222,11 +225,11 @@ typedef struct {
 } aad_schedule_t;
 
 /*
- * Plans the life of a token with 'lifetime' seconds left.  'refresh_in' is
- * the service's wish in seconds, 0 for none; 'random' is any number, it
- * spreads the refreshes of a fleet.  This function can't fail.
+ * Plans the life of a token with 'lifetime_ms' milliseconds left.
+ * 'refresh_in' is the service's wish in seconds, 0 for none; 'random' is any
+ * number, it spreads the refreshes of a fleet.  This function can't fail.
  */
-aad_schedule_t aad_schedule(int64_t lifetime, int64_t refresh_in,
+aad_schedule_t aad_schedule(int64_t lifetime_ms, int64_t refresh_in,
     uint32_t random);
 
 /*

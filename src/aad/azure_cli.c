@@ -228,7 +228,7 @@ aad_cli_refused(aad_call_t *call, const aad_output_t *output,
     const aad_error_t *error)
 {
     char         words[AAD_REASON_BYTES];
-    const char  *err, *code;
+    const char  *err, *code, *line;
 
     err = output->err.data;
     code = strstr(err, "AADSTS");
@@ -262,7 +262,12 @@ aad_cli_refused(aad_call_t *call, const aad_output_t *output,
                           output->status, error->text);
     }
 
-    snprintf(words, sizeof(words), "%.*s", (int) strcspn(err, "\r\n"), err);
+    /* warnings may come first */
+
+    line = strncmp(err, "ERROR:", 6) != 0 ? strstr(err, "\nERROR:") : err;
+    line = line == NULL ? err : line + (line[0] == '\n');
+
+    snprintf(words, sizeof(words), "%.*s", (int) strcspn(line, "\r\n"), line);
     aad_text_clean(words, sizeof(words), words);
 
     return aad_reason(call, AAD_FAILED, "az ended with code %d: %.400s",

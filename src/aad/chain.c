@@ -108,7 +108,7 @@ aad_chain_step(aad_call_t *call, size_t step, aad_token_t *token,
         result = aad_reason(call, AAD_FAILED, "no time was left to ask it");
 
     } else if (credential->complaint[0] != '\0') {
-        result = aad_reason(call, AAD_UNAVAILABLE, "%s",
+        result = aad_reason(call, credential->complaint_result, "%s",
                             credential->complaint);
 
     } else {

@@ -262,7 +262,8 @@ aad_repeats_secret(const aad_credential_t *credential, const char *words)
 /*
  * A default from the environment that has the wrong form does not stop the
  * configuration (placeholders are common there): the value stays unset, and
- * the complaint is what the credential says when it is asked.
+ * the complaint is what the credential says when it is asked.  It stops the
+ * chain where the variable was to decide which identity is meant.
  */
 static void
 aad_credential_default(aad_credential_t *credential, const aad_value_t *value,
@@ -283,13 +284,19 @@ aad_credential_default(aad_credential_t *credential, const aad_value_t *value,
     if (value->form != NULL && !value->form->valid(text)) {
         snprintf(credential->complaint, sizeof(credential->complaint),
                  "%s is not %s", value->variable, value->form->expected);
+
+    } else if (aad_secret_append_text(&credential->values[value->slot], text)
+               != 0)
+    {
+        snprintf(credential->complaint, sizeof(credential->complaint),
+                 "%s is too long", value->variable);
+
+    } else {
         return;
     }
 
-    if (aad_secret_append_text(&credential->values[value->slot], text) != 0) {
-        snprintf(credential->complaint, sizeof(credential->complaint),
-                 "%s is too long", value->variable);
-    }
+    credential->complaint_result = value->flags & AAD_VALUE_DECIDES
+                                   ? AAD_FAILED : AAD_UNAVAILABLE;
 }
 
 

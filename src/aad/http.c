@@ -134,6 +134,11 @@ aad_http_options(CURL *curl, aad_http_transfer_t *transfer,
     /* threads and signals do not mix */
     rc |= curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 
+#if (LIBCURL_VERSION_NUM >= 0x075700)
+    /* a name server that is silent must not outlast the deadline */
+    rc |= curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+#endif
+
     rc |= curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS,
                            (long) aad_time_left_ms(transfer->call) + 1);
     rc |= curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,

@@ -20,7 +20,6 @@
 #define AAD_BODY_BYTES_MAX          65536
 #define AAD_URL_BYTES_MAX           4096
 #define AAD_VALUE_BYTES_MAX         8192
-#define AAD_PEM_BYTES_MAX           1048576
 #define AAD_HEADERS_MAX             4
 #define AAD_VALUES_MAX              12
 
@@ -67,9 +66,9 @@ int aad_is_unreserved(char c);
 int aad_is_space(char c);
 
 /*
- * Copies 'text' with control characters and anything
- * beyond ASCII replaced by '?', line ends by blanks; cut to 'size' with the
- * NUL.  For words of others that go into a log.
+ * Copies 'text' with control characters and anything beyond ASCII replaced
+ * by '?', line ends by blanks; cut to 'size' with the NUL.  For words of
+ * others that go into a log.
  */
 void aad_text_clean(char *clean, size_t size, const char *text);
 
@@ -226,6 +225,7 @@ extern const aad_form_t  aad_form_visible;
 #define AAD_VALUE_SECRET    0x01            /* never shown */
 #define AAD_VALUE_FILE      0x02            /* the value is a file's content */
 #define AAD_VALUE_REQUIRED  0x04
+#define AAD_VALUE_DECIDES   0x08            /* a wrong one stops the chain */
 
 /* One way to a value of a credential: a parameter, a variable, or both. */
 typedef struct {
@@ -253,6 +253,7 @@ struct aad_credential_s {
     aad_secret_t                  values[AAD_VALUES_MAX];
     unsigned                      set;      /* bit a slot: by parameter */
     char                          complaint[AAD_REASON_BYTES];
+    aad_result_t                  complaint_result;
 };
 
 extern const aad_credential_type_t  aad_azure_cli;

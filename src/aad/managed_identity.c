@@ -67,9 +67,10 @@ static const aad_value_t  aad_mi_values[] = {
     { "client_id", NULL, AAD_MI_CLIENT_ID, &aad_form_guid, 0 },
     { "object_id", NULL, AAD_MI_OBJECT_ID, &aad_form_guid, 0 },
     { "resource_id", NULL, AAD_MI_RESOURCE_ID, &aad_form_resource_id, 0 },
-    { NULL, "IDENTITY_ENDPOINT", AAD_MI_ENDPOINT, &aad_form_url, 0 },
+    { NULL, "IDENTITY_ENDPOINT", AAD_MI_ENDPOINT, &aad_form_url,
+      AAD_VALUE_DECIDES },
     { NULL, "IDENTITY_HEADER", AAD_MI_HEADER, &aad_form_visible,
-      AAD_VALUE_SECRET },
+      AAD_VALUE_SECRET|AAD_VALUE_DECIDES },
     { NULL, "AZURE_POD_IDENTITY_AUTHORITY_HOST", AAD_MI_IMDS_HOST,
       &aad_form_url, 0 },
     { NULL, NULL, 0, NULL, 0 }

@@ -27,6 +27,7 @@
 #define AAD_POLL_MS                 50
 #define AAD_END_MS                  1000
 #define AAD_SIGNALS                 65
+#define AAD_DESCRIPTORS_MAX         1048576
 
 
 /* what supervisor and program tell of themselves, one write() each */
@@ -92,6 +93,10 @@ aad_process(aad_call_t *call, const aad_process_t *process,
     }
 
     descriptors = (int) sysconf(_SC_OPEN_MAX);
+
+    if (descriptors < 0 || descriptors > AAD_DESCRIPTORS_MAX) {
+        descriptors = AAD_DESCRIPTORS_MAX;
+    }
 
     parent = getpid();
 

@@ -30,12 +30,10 @@ static int64_t aad_least(int64_t a, int64_t b);
  * follows the same rules.
  */
 aad_schedule_t
-aad_schedule(int64_t lifetime, int64_t refresh_in, uint32_t random)
+aad_schedule(int64_t lifetime_ms, int64_t refresh_in, uint32_t random)
 {
-    int64_t         lifetime_ms, refresh_ms, jitter_ms;
+    int64_t         refresh_ms, jitter_ms;
     aad_schedule_t  schedule;
-
-    lifetime_ms = lifetime * 1000;
 
     schedule.usable_ms = lifetime_ms
                          - aad_least(AAD_USABLE_MARGIN_MS, lifetime_ms / 10);

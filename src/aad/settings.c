@@ -87,11 +87,29 @@ aad_scope(const char *value, aad_error_t *error)
 int
 aad_proxy(const char *value, aad_error_t *error)
 {
-    aad_url_t  url;
+    int          n;
+    char         text[AAD_URL_BYTES_MAX];
+    aad_url_t    url;
+    const char  *rest;
+
+    /* of the schemes that libcurl knows those that are in use */
+
+    rest = "";
+
+    if (strncmp(value, "socks5://", 9) == 0
+        || strncmp(value, "socks5h://", 10) == 0
+        || strncmp(value, "https://", 8) == 0
+        || strncmp(value, "http://", 7) == 0)
+    {
+        rest = strstr(value, "://") + 3;
+    }
+
+    n = snprintf(text, sizeof(text), "http://%s", rest);
 
     /* a proxy's URL may hold a password: it is not repeated */
 
-    if (aad_url_parse(value, &url) != 0
+    if ((size_t) n >= sizeof(text)
+        || aad_url_parse(text, &url) != 0
         || (url.rest[0] != '\0' && strcmp(url.rest, "/") != 0))
     {
         return aad_error(error, "the proxy is wrong, it must be a URL of "

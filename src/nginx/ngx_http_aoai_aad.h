@@ -25,7 +25,7 @@
 /* what is known of a token besides its bytes */
 typedef struct {
     time_t                          expires_on;
-    time_t                          usable_until;
+    int64_t                         usable_until_wall;  /* ms since 1970 */
     ngx_msec_t                      usable_until_msec;  /* monotonic */
     ngx_uint_t                      step;
     char                            credential[AAD_ID_BYTES];
@@ -142,6 +142,7 @@ typedef enum {
 
 
 typedef struct {
+    ngx_http_request_t             *request;
     ngx_http_aoai_aad_cache_status_e   cache_status;
     ngx_msec_t                      wait_started;
     ngx_msec_t                      wait_time;
@@ -187,6 +188,7 @@ ngx_int_t ngx_http_aoai_aad_rewrite_head(ngx_pool_t *pool, ngx_buf_t *b,
 /* cache */
 ngx_int_t ngx_http_aoai_aad_add_zone(ngx_conf_t *cf,
     ngx_http_aoai_aad_main_conf_t *amcf);
+ngx_int_t ngx_http_aoai_aad_init_module(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity);
 ngx_int_t ngx_http_aoai_aad_lease(ngx_http_aoai_aad_identity_t *identity,
     ngx_msec_t *delay);
@@ -200,6 +202,8 @@ ngx_msec_t ngx_http_aoai_aad_retry_msec(
     ngx_http_aoai_aad_identity_t *identity);
 
 /* refresh */
+ngx_http_aoai_aad_main_conf_t *ngx_http_aoai_aad_cycle_conf(
+    ngx_cycle_t *cycle);
 ngx_int_t ngx_http_aoai_aad_init_process(ngx_cycle_t *cycle);
 void ngx_http_aoai_aad_exit_process(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_aoai_aad_fetch(ngx_http_aoai_aad_identity_t *identity);

@@ -13,8 +13,8 @@ static ngx_int_t ngx_http_aoai_aad_obtain(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf);
 static ngx_int_t ngx_http_aoai_aad_start_waiting(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
-static void ngx_http_aoai_aad_stop_waiting(ngx_http_request_t *r,
-    ngx_http_aoai_aad_ctx_t *ctx);
+static void ngx_http_aoai_aad_stop_waiting(ngx_http_aoai_aad_ctx_t *ctx);
+static ngx_int_t ngx_http_aoai_aad_go_on(ngx_http_request_t *r);
 static void ngx_http_aoai_aad_event_handler(ngx_event_t *ev);
 static void ngx_http_aoai_aad_cleanup(void *data);
 static ngx_int_t ngx_http_aoai_aad_retry_after(ngx_http_request_t *r,
@@ -70,11 +70,9 @@ ngx_http_aoai_aad_obtain(ngx_http_request_t *r,
     if (ngx_http_aoai_aad_has_token(alcf->identity)) {
 
         if (ctx && ctx->waiting) {
-            ngx_http_aoai_aad_stop_waiting(r, ctx);
+            ngx_http_aoai_aad_stop_waiting(ctx);
 
-            if (r == r->main
-                && ngx_handle_read_event(r->connection->read, 0) != NGX_OK)
-            {
+            if (ngx_http_aoai_aad_go_on(r) != NGX_OK) {
                 return NGX_HTTP_INTERNAL_SERVER_ERROR;
             }
         }
@@ -95,7 +93,11 @@ ngx_http_aoai_aad_obtain(ngx_http_request_t *r,
     }
 
     if (ctx->waiting) {
-        ngx_http_aoai_aad_stop_waiting(r, ctx);
+        ngx_http_aoai_aad_stop_waiting(ctx);
+
+        if (ngx_http_aoai_aad_go_on(r) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
     }
 
     rc = ngx_http_aoai_aad_unavailable(r);
@@ -120,6 +122,11 @@ ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r)
 
     if (ctx == NULL) {
         ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_aoai_aad_ctx_t));
+        if (ctx == NULL) {
+            return NULL;
+        }
+
+        ctx->request = r;
         ngx_http_set_ctx(r, ctx, ngx_http_aoai_aad_module);
     }
 
@@ -139,7 +146,7 @@ ngx_http_aoai_aad_start_waiting(ngx_http_request_t *r,
     }
 
     cln->handler = ngx_http_aoai_aad_cleanup;
-    cln->data = r;
+    cln->data = ctx;
 
     /* a client that goes away must be noticed */
 
@@ -161,7 +168,7 @@ ngx_http_aoai_aad_start_waiting(ngx_http_request_t *r,
     ctx->waiting = 1;
 
     ctx->event.handler = ngx_http_aoai_aad_event_handler;
-    ctx->event.data = r;
+    ctx->event.data = ctx;
     ctx->event.log = r->connection->log;
 
     /* not cancelable: it is what keeps a worker here that is told to go */
@@ -175,8 +182,7 @@ ngx_http_aoai_aad_start_waiting(ngx_http_request_t *r,
 
 
 static void
-ngx_http_aoai_aad_stop_waiting(ngx_http_request_t *r,
-    ngx_http_aoai_aad_ctx_t *ctx)
+ngx_http_aoai_aad_stop_waiting(ngx_http_aoai_aad_ctx_t *ctx)
 {
     ctx->waiting = 0;
     ctx->wait_time += ngx_current_msec - ctx->wait_started;
@@ -191,13 +197,26 @@ ngx_http_aoai_aad_stop_waiting(ngx_http_request_t *r,
     if (ctx->event.posted) {
         ngx_delete_posted_event(&ctx->event);
     }
-
-    if (r == r->main) {
-        r->read_event_handler = ngx_http_block_reading;
-    }
 }
 
 
+static ngx_int_t
+ngx_http_aoai_aad_go_on(ngx_http_request_t *r)
+{
+    if (r != r->main) {
+        return NGX_OK;
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+
+    return ngx_handle_read_event(r->connection->read, 0);
+}
+
+
+/*
+ * A client that goes away may send its request on, to a post_action: it has
+ * another context there, or none, and waits for nothing any more.
+ */
 static void
 ngx_http_aoai_aad_event_handler(ngx_event_t *ev)
 {
@@ -205,10 +224,14 @@ ngx_http_aoai_aad_event_handler(ngx_event_t *ev)
     ngx_http_request_t       *r;
     ngx_http_aoai_aad_ctx_t  *ctx;
 
-    r = ev->data;
+    ctx = ev->data;
+    r = ctx->request;
     c = r->connection;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+    if (ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module) != ctx) {
+        ngx_http_aoai_aad_stop_waiting(ctx);
+        return;
+    }
 
     if (ev->timedout) {
         ev->timedout = 0;
@@ -226,14 +249,10 @@ ngx_http_aoai_aad_event_handler(ngx_event_t *ev)
 static void
 ngx_http_aoai_aad_cleanup(void *data)
 {
-    ngx_http_request_t *r = data;
+    ngx_http_aoai_aad_ctx_t *ctx = data;
 
-    ngx_http_aoai_aad_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
-
-    if (ctx && ctx->waiting) {
-        ngx_http_aoai_aad_stop_waiting(r, ctx);
+    if (ctx->waiting) {
+        ngx_http_aoai_aad_stop_waiting(ctx);
     }
 }
 

@@ -29,6 +29,7 @@ static ngx_slab_pool_t *ngx_http_aoai_aad_lock(
 static ngx_int_t ngx_http_aoai_aad_is_alive(ngx_pid_t pid);
 static ngx_int_t ngx_http_aoai_aad_owns_slot(
     ngx_http_aoai_aad_identity_t *identity);
+static int64_t ngx_http_aoai_aad_wall_msec(void);
 static ngx_int_t ngx_http_aoai_aad_usable(ngx_http_aoai_aad_token_t *token);
 static ngx_int_t ngx_http_aoai_aad_copy(
     ngx_http_aoai_aad_identity_t *identity);
@@ -84,7 +85,6 @@ ngx_http_aoai_aad_init_zone(ngx_shm_zone_t *zone, void *data)
     }
 
     shpool->log_nomem = 0;
-    shared->configuration++;
 
     identity = amcf->identities.elts;
 
@@ -97,7 +97,6 @@ ngx_http_aoai_aad_init_zone(ngx_shm_zone_t *zone, void *data)
         slot = ngx_http_aoai_aad_find_slot(shared, identity[i]->digest);
 
         if (slot) {
-            slot->configuration = shared->configuration;
             identity[i]->slot = slot;
         }
     }
@@ -124,6 +123,57 @@ ngx_http_aoai_aad_init_zone(ngx_shm_zone_t *zone, void *data)
         slot->configuration = shared->configuration;
         identity[i]->slot = slot;
     }
+
+    return NGX_OK;
+}
+
+
+/*
+ * The configuration is in force now, which is what counts: one that is
+ * refused must not age the slots of the one that goes on.  What no location
+ * of this one or the last has asked for is wiped.
+ */
+ngx_int_t
+ngx_http_aoai_aad_init_module(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                       i;
+    ngx_queue_t                     *q;
+    ngx_slab_pool_t                 *shpool;
+    ngx_http_aoai_aad_slot_t        *slot;
+    ngx_http_aoai_aad_shared_t      *shared;
+    ngx_http_aoai_aad_identity_t   **identity;
+    ngx_http_aoai_aad_main_conf_t   *amcf;
+
+    amcf = ngx_http_aoai_aad_cycle_conf(cycle);
+
+    if (amcf == NULL || amcf->identities.nelts == 0) {
+        return NGX_OK;
+    }
+
+    identity = amcf->identities.elts;
+    shpool = identity[0]->shpool;
+    shared = shpool->data;
+
+    ngx_shmtx_lock(&shpool->mutex);
+
+    shared->configuration++;
+
+    for (i = 0; i < amcf->identities.nelts; i++) {
+        identity[i]->slot->configuration = shared->configuration;
+    }
+
+    for (q = ngx_queue_head(&shared->slots);
+         q != ngx_queue_sentinel(&shared->slots);
+         q = ngx_queue_next(q))
+    {
+        slot = ngx_queue_data(q, ngx_http_aoai_aad_slot_t, queue);
+
+        if (slot->configuration + 1 < shared->configuration) {
+            ngx_explicit_memzero(slot->record, sizeof(slot->record));
+        }
+    }
+
+    ngx_shmtx_unlock(&shpool->mutex);
 
     return NGX_OK;
 }
@@ -298,7 +348,7 @@ ngx_int_t
 ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
     aad_token_t *token)
 {
-    int64_t                      left;
+    int64_t                      now;
     ngx_int_t                    rc;
     aad_schedule_t               schedule;
     ngx_slab_pool_t             *shpool;
@@ -307,10 +357,10 @@ ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
     ngx_http_aoai_aad_record_t  *record;
 
     slot = identity->slot;
-    left = token->expires_on - ngx_time();
+    now = ngx_http_aoai_aad_wall_msec();
 
-    schedule = aad_schedule(left > 0 ? left : 0, token->refresh_in,
-                            (uint32_t) ngx_random());
+    schedule = aad_schedule(ngx_max(token->expires_on * 1000 - now, 0),
+                            token->refresh_in, (uint32_t) ngx_random());
 
     shpool = ngx_http_aoai_aad_lock(identity);
 
@@ -325,7 +375,7 @@ ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
         t = &record->token;
 
         t->expires_on = (time_t) token->expires_on;
-        t->usable_until = ngx_time() + schedule.usable_ms / 1000;
+        t->usable_until_wall = now + schedule.usable_ms;
         t->usable_until_msec = ngx_current_msec + schedule.usable_ms;
         t->step = token->step;
 
@@ -488,11 +538,22 @@ ngx_http_aoai_aad_forget(ngx_http_aoai_aad_identity_t *identity)
 }
 
 
+static int64_t
+ngx_http_aoai_aad_wall_msec(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (int64_t) tp->sec * 1000 + tp->msec;
+}
+
+
 /* either clock may be the one that was set, or that stood still */
 static ngx_int_t
 ngx_http_aoai_aad_usable(ngx_http_aoai_aad_token_t *token)
 {
-    return ngx_time() < token->usable_until
+    return ngx_http_aoai_aad_wall_msec() < token->usable_until_wall
            && (ngx_msec_int_t) (token->usable_until_msec - ngx_current_msec)
               > 0;
 }

@@ -124,6 +124,10 @@ ngx_http_aoai_aad_parameter(ngx_conf_t *cf, aad_credential_t *credential,
     rc = aad_credential_set(credential, (char *) value->data,
                             (char *) equals + 1, &error);
 
+    /* it may have been a secret, and nobody reads it again */
+
+    ngx_explicit_memzero(equals + 1, value->data + value->len - equals - 1);
+
     if (rc != 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"aoai_aad_credential\": %s", error.text);
@@ -204,7 +208,15 @@ ngx_http_aoai_aad_identify(ngx_conf_t *cf, ngx_http_aoai_aad_loc_conf_t *alcf)
         alcf->authority_host = amcf->authority_host;
     }
 
-    proxy = alcf->proxy.data ? alcf->proxy : amcf->proxy;
+    proxy = alcf->proxy;
+
+    /* HTTPS_PROXY is for https, as its name says */
+
+    if (proxy.data == NULL
+        && ngx_strncmp(alcf->authority_host.data, "https:", 6) == 0)
+    {
+        proxy = amcf->proxy;
+    }
 
     chain = alcf->credentials;
 
@@ -318,6 +330,7 @@ ngx_http_aoai_aad_read_environment(ngx_conf_t *cf,
     ngx_http_aoai_aad_main_conf_t *amcf)
 {
     char         *value;
+    u_char       *proxy;
     aad_error_t   error;
 
     /* lower case first, as curl has it */
@@ -329,14 +342,25 @@ ngx_http_aoai_aad_read_environment(ngx_conf_t *cf,
 
     if (value && *value) {
 
-        if (aad_proxy(value, &error) != 0) {
+        /* "host:port" is common there, and what it means to curl */
+
+        proxy = ngx_pnalloc(cf->pool, sizeof("http://") + ngx_strlen(value));
+        if (proxy == NULL) {
+            return NGX_ERROR;
+        }
+
+        amcf->proxy.data = proxy;
+        amcf->proxy.len = ngx_sprintf(proxy, "%s%s%Z",
+                                      ngx_strstr(value, "://") ? ""
+                                                               : "http://",
+                                      value)
+                          - proxy - 1;
+
+        if (aad_proxy((char *) proxy, &error) != 0) {
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "HTTPS_PROXY in the environment: %s", error.text);
             return NGX_ERROR;
         }
-
-        amcf->proxy.data = (u_char *) value;
-        amcf->proxy.len = ngx_strlen(value);
     }
 
     value = getenv("no_proxy");

@@ -309,6 +309,9 @@ ngx_http_aoai_aad_upstream_allowed(ngx_http_request_t *r,
     }
 
     if (uscf->servers == NULL || uscf->servers->nelts == 0) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "aoai_aad: no token may go to \"%V\": its servers are "
+                      "not known", &uscf->host);
         return NGX_DECLINED;
     }
 
@@ -321,6 +324,10 @@ ngx_http_aoai_aad_upstream_allowed(ngx_http_request_t *r,
         destination.name = server[i].name;
         destination.port = 80;
         destination.local = ngx_http_aoai_aad_is_local(&server[i]);
+
+#if (nginx_version >= 1027003 && NGX_HTTP_UPSTREAM_ZONE)
+        destination.looked_up = server[i].host.len != 0;
+#endif
 
         if (ngx_http_aoai_aad_host_allowed(r, alcf, &destination) != NGX_OK) {
             return NGX_DECLINED;

@@ -143,7 +143,7 @@ ngx_module_t  ngx_http_aoai_aad_module = {
     ngx_http_aoai_aad_commands,            /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_http_aoai_aad_init_module,         /* init module */
     ngx_http_aoai_aad_init_process,        /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -579,7 +579,7 @@ ngx_http_aoai_aad_ssl_trusted_certificate(ngx_conf_t *cf, ngx_command_t *cmd,
         return NGX_CONF_ERROR;
     }
 
-    aad_secret_init(&pem, 4 * 1024 * 1024);
+    aad_secret_init(&pem, AAD_PEM_BYTES_MAX);
 
     if (aad_ca_certificates((char *) value[1].data, &pem, &error) != 0) {
         rv = ngx_http_aoai_aad_wrong(cf, cmd, &error);

@@ -23,7 +23,6 @@
 
 struct ngx_http_aoai_aad_fetch_s {
     ngx_http_aoai_aad_identity_t   *identity;
-    ngx_msec_t                      timeout;
     size_t                          only;
     aad_result_t                    result;
     aad_token_t                     token;
@@ -45,8 +44,6 @@ static void ngx_http_aoai_aad_watch_handler(ngx_event_t *ev);
 static void ngx_http_aoai_aad_wake(ngx_http_aoai_aad_identity_t *identity);
 static ngx_int_t ngx_http_aoai_aad_setup(
     ngx_http_aoai_aad_identity_t *identity);
-static ngx_http_aoai_aad_main_conf_t *ngx_http_aoai_aad_cycle_conf(
-    ngx_cycle_t *cycle);
 
 static int64_t ngx_http_aoai_aad_now(void *data);
 static int64_t ngx_http_aoai_aad_monotonic(void *data);
@@ -142,10 +139,6 @@ ngx_http_aoai_aad_fetch(ngx_http_aoai_aad_identity_t *identity)
     ngx_int_t   rc;
     ngx_msec_t  delay;
 
-    if (ngx_http_aoai_aad_setup(identity) != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
     if (identity->fetching) {
         return NGX_AGAIN;
     }
@@ -192,7 +185,6 @@ ngx_http_aoai_aad_start(ngx_http_aoai_aad_identity_t *identity)
     fetch = identity->task->ctx;
 
     fetch->identity = identity;
-    fetch->timeout = identity->timeout;
 
     /* under a valid token the identity must not change */
 
@@ -220,8 +212,9 @@ ngx_http_aoai_aad_thread(void *data, ngx_log_t *log)
 
     fetch->result = aad_get_token(&fetch->identity->settings,
                                   &ngx_http_aoai_aad_hooks,
-                                  (int64_t) fetch->timeout, fetch->only,
-                                  &fetch->token, &fetch->report);
+                                  (int64_t) fetch->identity->timeout,
+                                  fetch->only, &fetch->token,
+                                  &fetch->report);
 }
 
 
@@ -399,15 +392,10 @@ ngx_http_aoai_aad_wake(ngx_http_aoai_aad_identity_t *identity)
 }
 
 
-/* at a worker's start; later where there is no such start (one process) */
 static ngx_int_t
 ngx_http_aoai_aad_setup(ngx_http_aoai_aad_identity_t *identity)
 {
     ngx_thread_task_t  *task;
-
-    if (identity->task) {
-        return NGX_OK;
-    }
 
     task = ngx_thread_task_alloc(ngx_cycle->pool,
                                  sizeof(ngx_http_aoai_aad_fetch_t));
@@ -438,7 +426,8 @@ ngx_http_aoai_aad_setup(ngx_http_aoai_aad_identity_t *identity)
 }
 
 
-static ngx_http_aoai_aad_main_conf_t *
+/* NULL where there is no http block */
+ngx_http_aoai_aad_main_conf_t *
 ngx_http_aoai_aad_cycle_conf(ngx_cycle_t *cycle)
 {
     return ngx_http_cycle_get_module_main_conf(cycle,

@@ -22,23 +22,26 @@ static ngx_int_t ngx_http_aoai_aad_create_request(ngx_http_request_t *r);
  * set ngx_http_upstream_init() does nothing: for a request with no body, or
  * one that was read, it would otherwise make the request and send it before
  * the handler returns here.  Where the body is still being read,
- * read_event_handler has changed, and the init is left to the reader.
+ * read_event_handler is the reader's, and the init is left to it.
  */
 ngx_int_t
 ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                      rc;
-    ngx_http_upstream_t           *u;
-    ngx_http_aoai_aad_ctx_t       *ctx;
-    ngx_http_event_handler_pt      read_event_handler;
-    ngx_http_aoai_aad_loc_conf_t  *alcf;
+    ngx_int_t                       rc;
+    ngx_http_upstream_t            *u;
+    ngx_http_aoai_aad_ctx_t        *ctx;
+    ngx_http_event_handler_pt       read_event_handler;
+    ngx_http_aoai_aad_loc_conf_t   *alcf;
+    ngx_http_aoai_aad_main_conf_t  *amcf;
 
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
 
-    /* in an "if" of a location with a token, that has it off */
+    /* an "if" may keep a location's handler and have the token off, or be
+       left for another one that knows nothing of either */
 
     if (alcf->identity == NULL) {
-        return alcf->handler(r);
+        return amcf->proxy_handler(r);
     }
 
     ctx = ngx_http_aoai_aad_get_ctx(r);
@@ -56,7 +59,7 @@ ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
 
     r->aio = 1;
 
-    rc = alcf->handler(r);
+    rc = amcf->proxy_handler(r);
 
     r->aio = 0;
 
@@ -69,7 +72,9 @@ ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
     ctx->create_request = u->create_request;
     u->create_request = ngx_http_aoai_aad_create_request;
 
-    if (r->read_event_handler == read_event_handler) {
+    if (r->read_event_handler == read_event_handler
+        || r->read_event_handler == ngx_http_block_reading)
+    {
         ngx_http_aoai_aad_upstream_init(r);
 
     } else {
@@ -94,6 +99,12 @@ ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
     ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+
+    /* an error_page left the reader of the body in place, and went on */
+
+    if (ctx == NULL || ctx->create_request == NULL) {
+        return;
+    }
 
     if (ngx_http_aoai_aad_destination(r, alcf) != NGX_OK) {
         ctx->cache_status = NGX_HTTP_AOAI_AAD_ERROR;
@@ -150,8 +161,8 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
 
     if (rc == NGX_DECLINED) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "aoai_aad: a token can be added to HTTP/1 requests "
-                      "alone, use \"proxy_http_version 1.1\"");
+                      "aoai_aad: no token can be added, for what would be "
+                      "sent has no request line of HTTP/1");
         return NGX_ERROR;
     }
 

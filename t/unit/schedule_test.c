@@ -13,6 +13,14 @@
 #define LIFETIME_MAX_S  172800
 
 
+/* The plan for a token with so many seconds left. */
+static aad_schedule_t
+schedule_of(int64_t lifetime, int64_t refresh_in, uint32_t random)
+{
+    return aad_schedule(lifetime * 1000, refresh_in, random);
+}
+
+
 static void
 test_margins_shrink_with_the_lifetime(void **state)
 {
@@ -51,7 +59,7 @@ test_margins_shrink_with_the_lifetime(void **state)
     (void) state;
 
     for (i = 0; i < unit_count(lives); i++) {
-        schedule = aad_schedule(lives[i].lifetime, 0, 0);
+        schedule = schedule_of(lives[i].lifetime, 0, 0);
         assert_int_equal(schedule.usable_ms, lives[i].usable_ms);
         assert_int_equal(schedule.refresh_ms, lives[i].refresh_ms);
     }
@@ -72,7 +80,7 @@ test_refresh_comes_before_the_usable_end(void **state)
     for (lifetime = 1; lifetime <= LIFETIME_MAX_S; lifetime++) {
 
         for (i = 0; i < unit_count(randoms); i++) {
-            schedule = aad_schedule(lifetime, 0, randoms[i]);
+            schedule = schedule_of(lifetime, 0, randoms[i]);
 
             assert_true(schedule.refresh_ms > 0);
             assert_true(schedule.refresh_ms < schedule.usable_ms);
@@ -87,10 +95,10 @@ test_wish_of_the_service_is_followed(void **state)
 {
     (void) state;
 
-    assert_int_equal(aad_schedule(86399, 43199, 0).refresh_ms, 43199000);
-    assert_int_equal(aad_schedule(3599, 60, 0).refresh_ms, 60000);
-    assert_int_equal(aad_schedule(3600, 1, 0).refresh_ms, 1000);
-    assert_int_equal(aad_schedule(3600, 3539, 0).refresh_ms, 3539000);
+    assert_int_equal(schedule_of(86399, 43199, 0).refresh_ms, 43199000);
+    assert_int_equal(schedule_of(3599, 60, 0).refresh_ms, 60000);
+    assert_int_equal(schedule_of(3600, 1, 0).refresh_ms, 1000);
+    assert_int_equal(schedule_of(3600, 3539, 0).refresh_ms, 3539000);
 }
 
 
@@ -105,7 +113,7 @@ test_wish_that_comes_too_late_is_not_followed(void **state)
     (void) state;
 
     for (i = 0; i < unit_count(wishes); i++) {
-        schedule = aad_schedule(3600, wishes[i], 0);
+        schedule = schedule_of(3600, wishes[i], 0);
         assert_int_equal(schedule.refresh_ms, 3300000);
         assert_int_equal(schedule.usable_ms, 3540000);
     }
@@ -133,7 +141,7 @@ test_jitter_is_early_by_up_to_a_tenth(void **state)
 
     for (i = 0; i < unit_count(lives); i++) {
 
-        refresh_ms = aad_schedule(lives[i].lifetime, lives[i].refresh_in, 0)
+        refresh_ms = schedule_of(lives[i].lifetime, lives[i].refresh_in, 0)
                      .refresh_ms;
         least = refresh_ms;
         most = 0;
@@ -142,7 +150,7 @@ test_jitter_is_early_by_up_to_a_tenth(void **state)
         /* an odd step over all 2^32 values */
 
         for (n = 0; n < 100000; n++, random += 2654435769u) {
-            schedule = aad_schedule(lives[i].lifetime, lives[i].refresh_in,
+            schedule = schedule_of(lives[i].lifetime, lives[i].refresh_in,
                                     random);
 
             least = schedule.refresh_ms < least ? schedule.refresh_ms : least;
@@ -161,8 +169,8 @@ test_usable_end_has_no_jitter(void **state)
 {
     (void) state;
 
-    assert_int_equal(aad_schedule(3600, 0, 0xffffffff).usable_ms, 3540000);
-    assert_int_equal(aad_schedule(60, 0, 12345).usable_ms, 54000);
+    assert_int_equal(schedule_of(3600, 0, 0xffffffff).usable_ms, 3540000);
+    assert_int_equal(schedule_of(60, 0, 12345).usable_ms, 54000);
 }
 
 
@@ -175,7 +183,7 @@ test_life_that_is_over_is_not_usable(void **state)
     (void) state;
 
     for (lifetime = -100; lifetime <= 0; lifetime++) {
-        schedule = aad_schedule(lifetime, 0, 12345);
+        schedule = schedule_of(lifetime, 0, 12345);
         assert_true(schedule.usable_ms <= 0);
         assert_true(schedule.refresh_ms <= 0);
     }

@@ -266,11 +266,12 @@ test_proxy_is_a_url_whose_password_is_not_repeated(void **state)
 
     static const char *const  taken[] = {
         "http://proxy.example.com:3128", "https://proxy.example.com",
-        "http://user:secret@proxy.example.com:3128/", "http://[::1]:3128"
+        "http://user:secret@proxy.example.com:3128/", "http://[::1]:3128",
+        "socks5://proxy.example.com:1080", "socks5h://proxy.example.com"
     };
 
     static const char *const  refused[] = {
-        "", "socks5://user:secret@proxy.example.com",
+        "", "ftp://user:secret@proxy.example.com",
         "http://user:secret@", "http://user:secret@proxy.example.com/path",
         "http://user:secret@proxy.example.com?x",
         "http://user:secret@proxy.example.com:x",
