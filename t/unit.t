@@ -10,7 +10,7 @@ use Test::More;
 my $root = realpath(dirname(__FILE__) . '/..');
 my $build = $ENV{AOAI_AAD_BUILD} // "$root/.build";
 
-my $output = `make -s -C $root/src unit-programs BUILD=$build 2>&1`;
+my $output = `make -s -j4 -C $root/src unit-programs BUILD=$build 2>&1`;
 is $?, 0, 'the programs are built' or BAIL_OUT($output);
 
 local $ENV{CMOCKA_MESSAGE_OUTPUT} = 'TAP';

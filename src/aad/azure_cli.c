@@ -66,7 +66,9 @@ const aad_credential_type_t  aad_azure_cli = {
     "azure_cli",
     aad_cli_values,
     aad_cli_complete,
-    aad_cli_get_token
+    aad_cli_get_token,
+    NULL,
+    NULL
 };
 
 

@@ -179,6 +179,10 @@ aad_credential_destroy(aad_credential_t *credential)
         return;
     }
 
+    if (credential->type->destroy != NULL) {
+        credential->type->destroy(credential);
+    }
+
     for (i = 0; i < AAD_VALUES_MAX; i++) {
         aad_secret_wipe(&credential->values[i]);
     }

@@ -11,19 +11,21 @@
 
 static aad_result_t aad_environment_get_token(
     const aad_credential_t *credential, aad_call_t *call, aad_token_t *token);
+static aad_result_t aad_environment_authenticate(
+    const aad_credential_t *credential, aad_call_t *call,
+    const char *token_endpoint, aad_secret_t *form);
 
 
 enum {
-    AAD_TENANT_ID,
-    AAD_CLIENT_ID,
-    AAD_SECRET
+    AAD_ENVIRONMENT_SECRET = AAD_APP_VALUES
 };
 
 
 static const aad_value_t  aad_environment_values[] = {
-    { NULL, "AZURE_TENANT_ID", AAD_TENANT_ID, &aad_form_tenant, 0 },
-    { NULL, "AZURE_CLIENT_ID", AAD_CLIENT_ID, &aad_form_guid, 0 },
-    { NULL, "AZURE_CLIENT_SECRET", AAD_SECRET, NULL, AAD_VALUE_SECRET },
+    { NULL, "AZURE_TENANT_ID", AAD_APP_TENANT_ID, &aad_form_tenant, 0 },
+    { NULL, "AZURE_CLIENT_ID", AAD_APP_CLIENT_ID, &aad_form_guid, 0 },
+    { NULL, "AZURE_CLIENT_SECRET", AAD_ENVIRONMENT_SECRET, NULL,
+      AAD_VALUE_SECRET },
     { NULL, NULL, 0, NULL, 0 }
 };
 
@@ -32,7 +34,9 @@ const aad_credential_type_t  aad_environment = {
     "environment",
     aad_environment_values,
     NULL,
-    aad_environment_get_token
+    aad_environment_get_token,
+    aad_environment_authenticate,
+    NULL
 };
 
 
@@ -54,7 +58,16 @@ aad_environment_get_token(const aad_credential_t *credential,
         }
     }
 
-    return aad_client_secret_token(call, aad_value(credential, AAD_TENANT_ID),
-                                   aad_value(credential, AAD_CLIENT_ID),
-                                   &credential->values[AAD_SECRET], token);
+    return aad_oauth_get_token(credential, call, token);
+}
+
+
+static aad_result_t
+aad_environment_authenticate(const aad_credential_t *credential,
+    aad_call_t *call, const char *token_endpoint, aad_secret_t *form)
+{
+    (void) token_endpoint;
+
+    return aad_client_secret_authenticate(call,
+                       &credential->values[AAD_ENVIRONMENT_SECRET], form);
 }

@@ -196,16 +196,18 @@ const char *aad_hint(const char *code);
 
 
 /*
- * The token request of RFC 6749 4.4 to the v2.0 endpoint.  The caller has put
- * client_id and the proof of who it is into 'form'; grant and scope are added.
+ * The token request of RFC 6749 4.4 to the v2.0 endpoint, for every type of
+ * credential that is an app: its authenticate() proves who it is.
  */
-aad_result_t aad_oauth_client_credentials(aad_call_t *call,
-    const char *tenant_id, aad_secret_t *form, aad_token_t *token);
+aad_result_t aad_oauth_get_token(const aad_credential_t *credential,
+    aad_call_t *call, aad_token_t *token);
 
-/* RFC 6749 2.3.1: the client secret in the body, as every SDK sends it. */
-aad_result_t aad_client_secret_token(aad_call_t *call, const char *tenant_id,
-    const char *client_id, const aad_secret_t *client_secret,
-    aad_token_t *token);
+/*
+ * RFC 6749 2.3.1: adds the client secret to the form, as every SDK sends it.
+ * Returns AAD_OK, or AAD_FAILED with the step's reason.
+ */
+aad_result_t aad_client_secret_authenticate(aad_call_t *call,
+    const aad_secret_t *client_secret, aad_secret_t *form);
 
 
 /* What a value must look like. */
@@ -236,19 +238,39 @@ typedef struct {
     unsigned                flags;
 } aad_value_t;
 
+/* Every type that is an app has these two as the first of its slots. */
+enum {
+    AAD_APP_TENANT_ID,
+    AAD_APP_CLIENT_ID,
+    AAD_APP_VALUES                          /* the type's own begin here */
+};
+
 /* A type of credential: one file each. */
 typedef struct {
     const char             *name;
     const aad_value_t      *values;         /* ends with an empty one */
+
     /* checks across values, may be NULL; 0 or -1 */
     int                   (*complete)(aad_credential_t *credential,
         aad_error_t *error);
+
     aad_result_t          (*get_token)(const aad_credential_t *credential,
         aad_call_t *call, aad_token_t *token);
+
+    /*
+     * For an app, else NULL: adds the proof of who asks at 'token_endpoint'
+     * to the form.  Returns AAD_OK, or another result with the reason.
+     */
+    aad_result_t          (*authenticate)(const aad_credential_t *credential,
+        aad_call_t *call, const char *token_endpoint, aad_secret_t *form);
+
+    /* frees what complete() has put into 'state', may be NULL */
+    void                  (*destroy)(aad_credential_t *credential);
 } aad_credential_type_t;
 
 struct aad_credential_s {
     const aad_credential_type_t  *type;
+    void                         *state;    /* the type's own */
     char                         *directory;
     aad_secret_t                  values[AAD_VALUES_MAX];
     unsigned                      set;      /* bit a slot: by parameter */

@@ -81,7 +81,9 @@ const aad_credential_type_t  aad_managed_identity = {
     "managed_identity",
     aad_mi_values,
     aad_mi_complete,
-    aad_mi_get_token
+    aad_mi_get_token,
+    NULL,
+    NULL
 };
 
 
