@@ -233,10 +233,92 @@ aad_schedule_t aad_schedule(int64_t lifetime_ms, int64_t refresh_in,
     uint32_t random);
 
 /*
- * Milliseconds until the next try after 'failures' failures in a row, with
- * or without a token that can still be used; at least 'retry_after' seconds.
+ * Milliseconds until the next try after 'failures' failures in a row, under a
+ * token that was given for 'lifetime_ms' and can still be used, or with none:
+ * 0.  At least 'retry_after' seconds.  This function can't fail.
  */
-int64_t aad_retry_ms(unsigned failures, int has_token, int retry_after);
+int64_t aad_retry_ms(unsigned failures, int64_t lifetime_ms, int retry_after);
+
+
+/* A moment by both clocks: either may be set, or stand still. */
+typedef struct {
+    int64_t                 wall_ms;        /* since 1970 */
+    int64_t                 monotonic_ms;
+} aad_moment_t;
+
+/*
+ * The life of an identity's token, without the token: whether it may be used,
+ * who fetches the next one, and when.  Plain data, all zeros at first, that
+ * several processes may share; each call is made under the caller's lock, and
+ * none can fail.
+ */
+typedef struct {
+    int64_t                 lease;              /* who fetches, 0: nobody */
+    int64_t                 lease_until_ms;     /* monotonic */
+    int64_t                 refresh_at_ms;      /* monotonic */
+    int64_t                 suspected_ms;       /* monotonic, 0: never */
+    int64_t                 lifetime_ms;        /* as it was given, 0: none */
+    int64_t                 expires_at_ms;      /* monotonic */
+    int64_t                 usable_until_ms;    /* monotonic */
+    int64_t                 usable_until_wall_ms;
+    unsigned                failures;           /* in a row */
+    unsigned                tries;              /* of these, since the token
+                                                   went, or came */
+    int                     tried_with_token;
+} aad_life_t;
+
+/* Whose turn it is to fetch. */
+typedef enum {
+    AAD_TURN_OURS,
+    AAD_TURN_OTHERS,                            /* one is on its way */
+    AAD_TURN_LATER
+} aad_turn_t;
+
+typedef enum {
+    AAD_STATE_EMPTY,                            /* none yet, none refused */
+    AAD_STATE_VALID,
+    AAD_STATE_REFRESHING,
+    AAD_STATE_STALE,                            /* its refresh is failing */
+    AAD_STATE_FAILED                            /* none, and none to be had */
+} aad_state_t;
+
+/* Whether there is a token that may be sent. */
+int aad_life_usable(const aad_life_t *life, const aad_moment_t *now);
+
+/* What to tell people. */
+aad_state_t aad_life_state(const aad_life_t *life, const aad_moment_t *now);
+
+/*
+ * Asks for the right to fetch, for 'owner' (any number but 0) and at most
+ * 'lease_ms' milliseconds: who does not give it back by then has died.  If it
+ * is not given, 'delay_ms' is how long there is nothing to ask again for.
+ */
+aad_turn_t aad_life_lease(aad_life_t *life, const aad_moment_t *now,
+    int64_t owner, int64_t lease_ms, int64_t *delay_ms);
+
+/* Gives the right back unused; harmless for who does not have it. */
+void aad_life_release(aad_life_t *life, int64_t owner);
+
+/*
+ * Takes a fetched token in and gives the right back.  Returns true, or false
+ * for one that comes too late: another owner took the right over, and has
+ * brought a better one.  'random' as for aad_schedule().
+ */
+int aad_life_store(aad_life_t *life, const aad_moment_t *now, int64_t owner,
+    int64_t expires_on, int64_t refresh_in, uint32_t random);
+
+/*
+ * Counts a failed fetch, plans the next one and gives the right back.
+ * Returns true, or false where another owner has the right by now.
+ */
+int aad_life_failed(aad_life_t *life, const aad_moment_t *now, int64_t owner,
+    int retry_after);
+
+/*
+ * Somebody refused the token.  Returns true when a refresh is due for that,
+ * which is so once a minute at the most, and never against a back-off.
+ */
+int aad_life_suspect(aad_life_t *life, const aad_moment_t *now);
 
 
 /*

@@ -12,15 +12,21 @@
 #define AAD_USABLE_MARGIN_MS        60000
 #define AAD_REFRESH_MARGIN_MS       300000
 #define AAD_LONG_LIFETIME_MS        7200000
+#define AAD_REFRESH_FIRST_MS        30000
 
 #define AAD_RETRY_EMPTY_FIRST_MS    1000
 #define AAD_RETRY_EMPTY_MAX_MS      60000
 #define AAD_RETRY_STALE_FIRST_MS    30000
 #define AAD_RETRY_STALE_MAX_MS      300000
+#define AAD_RETRY_LEAST_MS          100
 #define AAD_RETRY_AFTER_MAX_S       3600
+
+/* the lifetime that the figures for retries are made for */
+#define AAD_USUAL_LIFETIME_MS       3600000
 
 
 static int64_t aad_least(int64_t a, int64_t b);
+static int64_t aad_most(int64_t a, int64_t b);
 
 
 /*
@@ -39,7 +45,12 @@ aad_schedule(int64_t lifetime_ms, int64_t refresh_in, uint32_t random)
                          - aad_least(AAD_USABLE_MARGIN_MS, lifetime_ms / 10);
 
     if (refresh_in > 0 && refresh_in * 1000 < schedule.usable_ms) {
-        refresh_ms = refresh_in * 1000;
+
+        /* a service that always says "now" is not asked without end */
+
+        refresh_ms = aad_most(refresh_in * 1000,
+                              aad_least(AAD_REFRESH_FIRST_MS,
+                                        lifetime_ms / 10));
 
     } else if (lifetime_ms > AAD_LONG_LIFETIME_MS) {
         refresh_ms = lifetime_ms / 2;
@@ -59,27 +70,40 @@ aad_schedule(int64_t lifetime_ms, int64_t refresh_in, uint32_t random)
 }
 
 
+/*
+ * Under a token of seconds the patience shrinks as its margins do; a token
+ * that lives longer than usual is no reason for more of it.
+ */
 int64_t
-aad_retry_ms(unsigned failures, int has_token, int retry_after)
+aad_retry_ms(unsigned failures, int64_t lifetime_ms, int retry_after)
 {
     int64_t  delay_ms, max_ms, after_ms;
 
-    delay_ms = has_token ? AAD_RETRY_STALE_FIRST_MS : AAD_RETRY_EMPTY_FIRST_MS;
-    max_ms = has_token ? AAD_RETRY_STALE_MAX_MS : AAD_RETRY_EMPTY_MAX_MS;
+    if (lifetime_ms != 0) {
+        lifetime_ms = aad_least(lifetime_ms, AAD_USUAL_LIFETIME_MS);
+
+        delay_ms = AAD_RETRY_STALE_FIRST_MS * lifetime_ms
+                   / AAD_USUAL_LIFETIME_MS;
+        max_ms = AAD_RETRY_STALE_MAX_MS * lifetime_ms / AAD_USUAL_LIFETIME_MS;
+
+    } else {
+        delay_ms = AAD_RETRY_EMPTY_FIRST_MS;
+        max_ms = AAD_RETRY_EMPTY_MAX_MS;
+    }
 
     while (failures > 1 && delay_ms < max_ms) {
         delay_ms *= 2;
         failures--;
     }
 
-    delay_ms = aad_least(delay_ms, max_ms);
+    delay_ms = aad_most(aad_least(delay_ms, max_ms), AAD_RETRY_LEAST_MS);
 
     /* a service may ask for a day; nothing may stay without a token so long
        when it is well again */
 
     after_ms = aad_least(retry_after, AAD_RETRY_AFTER_MAX_S) * 1000;
 
-    return delay_ms > after_ms ? delay_ms : after_ms;
+    return aad_most(delay_ms, after_ms);
 }
 
 
@@ -87,4 +111,11 @@ static int64_t
 aad_least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+
+static int64_t
+aad_most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
 }

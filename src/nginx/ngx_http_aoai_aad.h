@@ -25,8 +25,6 @@
 /* what is known of a token besides its bytes */
 typedef struct {
     time_t                          expires_on;
-    int64_t                         usable_until_wall;  /* ms since 1970 */
-    ngx_msec_t                      usable_until_msec;  /* monotonic */
     ngx_uint_t                      step;
     char                            credential[AAD_ID_BYTES];
     char                            client_id[AAD_ID_BYTES];
@@ -42,32 +40,34 @@ typedef struct {
 } ngx_http_aoai_aad_record_t;
 
 
+typedef struct {
+    aad_life_t                      life;
+    ngx_uint_t                      record;         /* the token's */
+    ngx_uint_t                      tokens;         /* stored so far */
+    time_t                          failure_logged;
+    time_t                          denial_logged;
+} ngx_http_aoai_aad_state_t;
+
+
 /*
- * One identity in shared memory.  What is read without the zone's mutex is
- * atomic; a record is written while the other one is current, so that a
- * worker killed in the midst of it leaves nothing half.
+ * One identity in shared memory.  A change is written to the state that is not
+ * in force, and its token to the record that is not; then one word, the
+ * sequence, puts both in force: a worker killed in the midst of it leaves
+ * nothing half.  The sequence is all that is read without the zone's mutex.
  */
 typedef struct {
     ngx_queue_t                     queue;
     ngx_uint_t                      configuration;  /* last one that used it */
     u_char                          digest[AAD_DIGEST_BYTES];
 
-    ngx_atomic_t                    generation;     /* of the token, 0: none */
-    ngx_atomic_t                    failures;       /* in a row */
-
-    ngx_pid_t                       lease;          /* who fetches, 0: none */
-    ngx_msec_t                      lease_until;    /* monotonic */
-    ngx_msec_t                      refresh_at;     /* monotonic */
-    ngx_uint_t                      tries;          /* failed, for back-off */
-    ngx_uint_t                      failed_with_token;
-    time_t                          failure_logged;
-
-    ngx_uint_t                      current;
+    ngx_atomic_t                    sequence;       /* odd: state[1] */
+    ngx_http_aoai_aad_state_t       state[2];
     ngx_http_aoai_aad_record_t      record[2];
 } ngx_http_aoai_aad_slot_t;
 
 
 typedef struct ngx_http_aoai_aad_fetch_s  ngx_http_aoai_aad_fetch_t;
+typedef struct ngx_http_aoai_aad_refusal_s  ngx_http_aoai_aad_refusal_t;
 
 
 /* Equal settings are one identity, however many locations use it. */
@@ -80,10 +80,13 @@ typedef struct {
     ngx_slab_pool_t                *shpool;     /* of the slot */
     ngx_thread_pool_t              *thread_pool;
 
-    /* this worker's own */
-    ngx_atomic_uint_t               generation;
-    ngx_str_t                       header;     /* the whole line, with CRLF */
+    /* this worker's own, as of that sequence */
+    ngx_atomic_uint_t               sequence;
+    aad_life_t                      life;
+    ngx_uint_t                      tokens;
     ngx_http_aoai_aad_token_t       token;
+    ngx_str_t                       header;     /* the whole line, with CRLF;
+                                                   empty: no token */
     ngx_queue_t                     waiting;
     ngx_event_t                     refresh;
     ngx_event_t                     watch;
@@ -104,7 +107,12 @@ typedef struct {
     ngx_array_t                     identities; /* identity_t * */
     ngx_array_t                    *default_chain;
     size_t                          cache_size;
+
+    /* proxy_pass's own */
     ngx_http_handler_pt             proxy_handler;
+    ngx_int_t                     (*input_filter_init)(void *data);
+    void                          (*finalize_request)(ngx_http_request_t *r,
+                                         ngx_int_t rc);
 
     /* of the environment, read with the first location that needs them */
     ngx_str_t                       authority_host;
@@ -149,6 +157,8 @@ typedef struct {
     ngx_queue_t                     queue;
     ngx_event_t                     event;
     ngx_int_t                     (*create_request)(ngx_http_request_t *r);
+    ngx_uint_t                      token;      /* the one sent, 0: none */
+    ngx_http_aoai_aad_refusal_t    *refusal;
     unsigned                        waiting:1;
     unsigned                        timed_out:1;
 } ngx_http_aoai_aad_ctx_t;
@@ -181,6 +191,9 @@ ngx_int_t ngx_http_aoai_aad_answer(ngx_http_request_t *r, ngx_uint_t status,
 /* send */
 ngx_int_t ngx_http_aoai_aad_content_handler(ngx_http_request_t *r);
 
+/* refusal */
+void ngx_http_aoai_aad_watch_upstream(ngx_http_request_t *r);
+
 /* head */
 ngx_int_t ngx_http_aoai_aad_rewrite_head(ngx_pool_t *pool, ngx_buf_t *b,
     ngx_str_t *authorization, ngx_str_t *uri);
@@ -197,9 +210,12 @@ ngx_int_t ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
     aad_token_t *token);
 ngx_uint_t ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
     int retry_after);
+ngx_int_t ngx_http_aoai_aad_suspect(ngx_http_aoai_aad_identity_t *identity);
+ngx_uint_t ngx_http_aoai_aad_denied(ngx_http_aoai_aad_identity_t *identity);
 void ngx_http_aoai_aad_forget(ngx_http_aoai_aad_identity_t *identity);
 ngx_msec_t ngx_http_aoai_aad_retry_msec(
     ngx_http_aoai_aad_identity_t *identity);
+void ngx_http_aoai_aad_moment(aad_moment_t *now);
 
 /* refresh */
 ngx_http_aoai_aad_main_conf_t *ngx_http_aoai_aad_cycle_conf(
@@ -207,6 +223,7 @@ ngx_http_aoai_aad_main_conf_t *ngx_http_aoai_aad_cycle_conf(
 ngx_int_t ngx_http_aoai_aad_init_process(ngx_cycle_t *cycle);
 void ngx_http_aoai_aad_exit_process(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_aoai_aad_fetch(ngx_http_aoai_aad_identity_t *identity);
+void ngx_http_aoai_aad_refresh(ngx_http_aoai_aad_identity_t *identity);
 void ngx_http_aoai_aad_wait(ngx_http_aoai_aad_identity_t *identity,
     ngx_queue_t *queue);
 void ngx_http_aoai_aad_leave(ngx_queue_t *queue);

@@ -12,6 +12,10 @@
 #include <sys/mman.h>
 
 
+/* what a fetch may take beyond its deadline, to end and to be told */
+#define NGX_HTTP_AOAI_AAD_LEASE_GRACE_MSEC  1000
+
+
 typedef struct {
     ngx_queue_t                     slots;
     ngx_uint_t                      configuration;  /* counts the reloads */
@@ -20,17 +24,21 @@ typedef struct {
 
 static ngx_int_t ngx_http_aoai_aad_init_zone(ngx_shm_zone_t *zone,
     void *data);
+static void ngx_http_aoai_aad_wipe(ngx_http_aoai_aad_slot_t *slot);
 static ngx_http_aoai_aad_slot_t *ngx_http_aoai_aad_find_slot(
     ngx_http_aoai_aad_shared_t *shared, u_char *digest);
 static ngx_http_aoai_aad_slot_t *ngx_http_aoai_aad_add_slot(
     ngx_slab_pool_t *shpool, ngx_http_aoai_aad_shared_t *shared);
-static ngx_slab_pool_t *ngx_http_aoai_aad_lock(
-    ngx_http_aoai_aad_identity_t *identity);
+static void ngx_http_aoai_aad_describe(ngx_http_aoai_aad_token_t *to,
+    aad_token_t *from);
+static ngx_uint_t ngx_http_aoai_aad_log_due(time_t *logged);
+static ngx_int_t ngx_http_aoai_aad_lock(
+    ngx_http_aoai_aad_identity_t *identity, ngx_http_aoai_aad_state_t *state);
+static void ngx_http_aoai_aad_unlock(ngx_http_aoai_aad_identity_t *identity,
+    ngx_http_aoai_aad_state_t *state);
+static void ngx_http_aoai_aad_commit(ngx_http_aoai_aad_slot_t *slot,
+    ngx_http_aoai_aad_state_t *state);
 static ngx_int_t ngx_http_aoai_aad_is_alive(ngx_pid_t pid);
-static ngx_int_t ngx_http_aoai_aad_owns_slot(
-    ngx_http_aoai_aad_identity_t *identity);
-static int64_t ngx_http_aoai_aad_wall_msec(void);
-static ngx_int_t ngx_http_aoai_aad_usable(ngx_http_aoai_aad_token_t *token);
 static ngx_int_t ngx_http_aoai_aad_copy(
     ngx_http_aoai_aad_identity_t *identity);
 
@@ -169,13 +177,27 @@ ngx_http_aoai_aad_init_module(ngx_cycle_t *cycle)
         slot = ngx_queue_data(q, ngx_http_aoai_aad_slot_t, queue);
 
         if (slot->configuration + 1 < shared->configuration) {
-            ngx_explicit_memzero(slot->record, sizeof(slot->record));
+            ngx_http_aoai_aad_wipe(slot);
         }
     }
 
     ngx_shmtx_unlock(&shpool->mutex);
 
     return NGX_OK;
+}
+
+
+/* as if there had never been a token */
+static void
+ngx_http_aoai_aad_wipe(ngx_http_aoai_aad_slot_t *slot)
+{
+    ngx_http_aoai_aad_state_t  empty;
+
+    ngx_memzero(&empty, sizeof(ngx_http_aoai_aad_state_t));
+
+    ngx_http_aoai_aad_commit(slot, &empty);
+
+    ngx_explicit_memzero(slot->record, sizeof(slot->record));
 }
 
 
@@ -251,14 +273,21 @@ ngx_http_aoai_aad_add_slot(ngx_slab_pool_t *shpool,
 ngx_int_t
 ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity)
 {
-    if (identity->slot->generation != identity->generation
+    aad_moment_t  now;
+
+    if (identity->slot->sequence != identity->sequence
         && ngx_http_aoai_aad_copy(identity) != NGX_OK)
     {
         return 0;
     }
 
-    return identity->generation != 0
-           && ngx_http_aoai_aad_usable(&identity->token);
+    if (identity->header.len == 0) {
+        return 0;
+    }
+
+    ngx_http_aoai_aad_moment(&now);
+
+    return aad_life_usable(&identity->life, &now);
 }
 
 
@@ -271,55 +300,36 @@ ngx_int_t
 ngx_http_aoai_aad_lease(ngx_http_aoai_aad_identity_t *identity,
     ngx_msec_t *delay)
 {
-    ngx_int_t                  rc;
-    ngx_msec_int_t             left;
-    ngx_slab_pool_t           *shpool;
-    ngx_http_aoai_aad_slot_t  *slot;
+    int64_t                     delay_ms;
+    aad_turn_t                  turn;
+    aad_moment_t                now;
+    ngx_http_aoai_aad_state_t   state;
 
-    slot = identity->slot;
-
-    shpool = ngx_http_aoai_aad_lock(identity);
-
-    if (!ngx_http_aoai_aad_owns_slot(identity)) {
-        rc = NGX_DECLINED;
-        left = NGX_MAX_INT32_VALUE;
-        goto done;
+    if (ngx_http_aoai_aad_lock(identity, &state) != NGX_OK) {
+        *delay = NGX_MAX_INT32_VALUE;
+        return NGX_DECLINED;
     }
 
-    left = (ngx_msec_int_t) (slot->lease_until - ngx_current_msec);
-
-    if (slot->lease && left > 0 && ngx_http_aoai_aad_is_alive(slot->lease)) {
-        rc = NGX_AGAIN;
-        goto done;
-    }
-
-    left = (ngx_msec_int_t) (slot->refresh_at - ngx_current_msec);
-
-    /* without a token only a failure is a reason to wait */
-
-    if (left > 0
-        && (slot->failures
-            || (slot->generation
-                && ngx_http_aoai_aad_usable(
-                                        &slot->record[slot->current].token))))
+    if (state.life.lease
+        && !ngx_http_aoai_aad_is_alive((ngx_pid_t) state.life.lease))
     {
-        rc = NGX_DECLINED;
-        goto done;
+        state.life.lease = 0;
     }
 
-    slot->lease = ngx_pid;
-    slot->lease_until = ngx_current_msec + identity->timeout + 1000;
+    ngx_http_aoai_aad_moment(&now);
 
-    rc = NGX_OK;
-    left = 0;
+    turn = aad_life_lease(&state.life, &now, ngx_pid,
+                          (int64_t) identity->timeout
+                          + NGX_HTTP_AOAI_AAD_LEASE_GRACE_MSEC,
+                          &delay_ms);
 
-done:
+    ngx_http_aoai_aad_unlock(identity,
+                             turn == AAD_TURN_OURS ? &state : NULL);
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    *delay = (ngx_msec_t) ngx_min(delay_ms, NGX_MAX_INT32_VALUE);
 
-    *delay = (ngx_msec_t) left;
-
-    return rc;
+    return turn == AAD_TURN_OURS ? NGX_OK
+           : turn == AAD_TURN_OTHERS ? NGX_AGAIN : NGX_DECLINED;
 }
 
 
@@ -327,15 +337,12 @@ done:
 void
 ngx_http_aoai_aad_release(ngx_http_aoai_aad_identity_t *identity)
 {
-    ngx_slab_pool_t  *shpool;
+    ngx_http_aoai_aad_state_t  state;
 
-    shpool = ngx_http_aoai_aad_lock(identity);
-
-    if (identity->slot->lease == ngx_pid) {
-        identity->slot->lease = 0;
+    if (ngx_http_aoai_aad_lock(identity, &state) == NGX_OK) {
+        aad_life_release(&state.life, ngx_pid);
+        ngx_http_aoai_aad_unlock(identity, &state);
     }
-
-    ngx_shmtx_unlock(&shpool->mutex);
 }
 
 
@@ -348,68 +355,62 @@ ngx_int_t
 ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
     aad_token_t *token)
 {
-    int64_t                      now;
-    ngx_int_t                    rc;
-    aad_schedule_t               schedule;
-    ngx_slab_pool_t             *shpool;
+    aad_moment_t                 now;
     ngx_http_aoai_aad_slot_t    *slot;
-    ngx_http_aoai_aad_token_t   *t;
-    ngx_http_aoai_aad_record_t  *record;
+    ngx_http_aoai_aad_state_t    state;
+    ngx_http_aoai_aad_record_t  *record, *previous;
 
-    slot = identity->slot;
-    now = ngx_http_aoai_aad_wall_msec();
-
-    schedule = aad_schedule(ngx_max(token->expires_on * 1000 - now, 0),
-                            token->refresh_in, (uint32_t) ngx_random());
-
-    shpool = ngx_http_aoai_aad_lock(identity);
-
-    rc = ngx_http_aoai_aad_owns_slot(identity)
-         && (slot->lease == ngx_pid || slot->generation == 0
-             || token->expires_on
-                > slot->record[slot->current].token.expires_on)
-         ? NGX_OK : NGX_DECLINED;
-
-    if (rc == NGX_OK) {
-        record = &slot->record[!slot->current];
-        t = &record->token;
-
-        t->expires_on = (time_t) token->expires_on;
-        t->usable_until_wall = now + schedule.usable_ms;
-        t->usable_until_msec = ngx_current_msec + schedule.usable_ms;
-        t->step = token->step;
-
-        ngx_cpystrn((u_char *) t->credential, (u_char *) token->credential,
-                    AAD_ID_BYTES);
-        ngx_cpystrn((u_char *) t->client_id, (u_char *) token->client_id,
-                    AAD_ID_BYTES);
-        ngx_cpystrn((u_char *) t->object_id, (u_char *) token->object_id,
-                    AAD_ID_BYTES);
-        ngx_cpystrn((u_char *) t->tenant_id, (u_char *) token->tenant_id,
-                    AAD_ID_BYTES);
-
-        record->length = token->access_token.length;
-        ngx_memcpy(record->data, token->access_token.data, record->length);
-
-        slot->refresh_at = ngx_current_msec + schedule.refresh_ms;
-        slot->failures = 0;
-        slot->tries = 0;
-        slot->failure_logged = 0;
-
-        if (slot->lease == ngx_pid) {
-            slot->lease = 0;
-        }
-
-        slot->current = !slot->current;
-        slot->generation++;
-
-        ngx_explicit_memzero(slot->record[!slot->current].data,
-                             slot->record[!slot->current].length);
+    if (ngx_http_aoai_aad_lock(identity, &state) != NGX_OK) {
+        return NGX_DECLINED;
     }
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    ngx_http_aoai_aad_moment(&now);
 
-    return rc;
+    if (!aad_life_store(&state.life, &now, ngx_pid, token->expires_on,
+                        token->refresh_in, (uint32_t) ngx_random()))
+    {
+        ngx_http_aoai_aad_unlock(identity, NULL);
+        return NGX_DECLINED;
+    }
+
+    slot = identity->slot;
+    previous = &slot->record[state.record];
+
+    state.tokens++;
+    state.record = !state.record;
+    state.failure_logged = 0;
+
+    record = &slot->record[state.record];
+
+    ngx_http_aoai_aad_describe(&record->token, token);
+
+    record->length = token->access_token.length;
+    ngx_memcpy(record->data, token->access_token.data, record->length);
+
+    ngx_http_aoai_aad_commit(slot, &state);
+
+    ngx_explicit_memzero(previous->data, previous->length);
+
+    ngx_http_aoai_aad_unlock(identity, NULL);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_aoai_aad_describe(ngx_http_aoai_aad_token_t *to, aad_token_t *from)
+{
+    to->expires_on = (time_t) from->expires_on;
+    to->step = from->step;
+
+    ngx_cpystrn((u_char *) to->credential, (u_char *) from->credential,
+                AAD_ID_BYTES);
+    ngx_cpystrn((u_char *) to->client_id, (u_char *) from->client_id,
+                AAD_ID_BYTES);
+    ngx_cpystrn((u_char *) to->object_id, (u_char *) from->object_id,
+                AAD_ID_BYTES);
+    ngx_cpystrn((u_char *) to->tenant_id, (u_char *) from->tenant_id,
+                AAD_ID_BYTES);
 }
 
 
@@ -423,55 +424,88 @@ ngx_uint_t
 ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
     int retry_after)
 {
-    ngx_uint_t                  log, has_token;
-    ngx_msec_t                  delay;
-    ngx_slab_pool_t            *shpool;
-    ngx_http_aoai_aad_slot_t   *slot;
-    ngx_http_aoai_aad_token_t  *token;
+    ngx_uint_t                 log;
+    aad_moment_t               now;
+    ngx_http_aoai_aad_state_t  state;
 
-    slot = identity->slot;
-
-    shpool = ngx_http_aoai_aad_lock(identity);
-
-    if (!ngx_http_aoai_aad_owns_slot(identity) || slot->lease != ngx_pid) {
-        ngx_shmtx_unlock(&shpool->mutex);
+    if (ngx_http_aoai_aad_lock(identity, &state) != NGX_OK) {
         return 0;
     }
 
-    token = &slot->record[slot->current].token;
-    has_token = slot->generation && ngx_http_aoai_aad_usable(token);
+    ngx_http_aoai_aad_moment(&now);
 
-    /* the patience with a service is another one when nothing is left */
-
-    if (slot->failed_with_token != has_token) {
-        slot->failed_with_token = has_token;
-        slot->tries = 0;
+    if (!aad_life_failed(&state.life, &now, ngx_pid, retry_after)) {
+        ngx_http_aoai_aad_unlock(identity, NULL);
+        return 0;
     }
 
-    slot->failures++;
-    slot->tries++;
+    log = ngx_http_aoai_aad_log_due(&state.failure_logged);
 
-    delay = (ngx_msec_t) aad_retry_ms((unsigned) slot->tries, has_token,
-                                      retry_after);
-
-    if (has_token) {
-        delay = ngx_min(delay, token->usable_until_msec - ngx_current_msec);
-    }
-
-    slot->refresh_at = ngx_current_msec + delay;
-    slot->lease = 0;
-
-    log = slot->failure_logged == 0
-          || ngx_time() - slot->failure_logged >= 3600
-          || ngx_time() < slot->failure_logged;
-
-    if (log) {
-        slot->failure_logged = ngx_time();
-    }
-
-    ngx_shmtx_unlock(&shpool->mutex);
+    ngx_http_aoai_aad_unlock(identity, &state);
 
     return log;
+}
+
+
+/*
+ * The upstream refused the token.  Returns NGX_OK when a refresh is due for
+ * that, else NGX_DECLINED.
+ */
+ngx_int_t
+ngx_http_aoai_aad_suspect(ngx_http_aoai_aad_identity_t *identity)
+{
+    ngx_int_t                  rc;
+    aad_moment_t               now;
+    ngx_http_aoai_aad_state_t  state;
+
+    if (ngx_http_aoai_aad_lock(identity, &state) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    ngx_http_aoai_aad_moment(&now);
+
+    rc = aad_life_suspect(&state.life, &now) ? NGX_OK : NGX_DECLINED;
+
+    ngx_http_aoai_aad_unlock(identity, rc == NGX_OK ? &state : NULL);
+
+    return rc;
+}
+
+
+/* Returns true when it is time to say that the identity lacks a role. */
+ngx_uint_t
+ngx_http_aoai_aad_denied(ngx_http_aoai_aad_identity_t *identity)
+{
+    ngx_uint_t                 log;
+    ngx_http_aoai_aad_state_t  state;
+
+    if (ngx_http_aoai_aad_lock(identity, &state) != NGX_OK) {
+        return 0;
+    }
+
+    log = ngx_http_aoai_aad_log_due(&state.denial_logged);
+
+    ngx_http_aoai_aad_unlock(identity, log ? &state : NULL);
+
+    return log;
+}
+
+
+/* at the first time, and every hour */
+static ngx_uint_t
+ngx_http_aoai_aad_log_due(time_t *logged)
+{
+    time_t  now;
+
+    now = ngx_time();
+
+    if (*logged && now >= *logged && now - *logged < 3600) {
+        return 0;
+    }
+
+    *logged = now;
+
+    return 1;
 }
 
 
@@ -479,30 +513,72 @@ ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
 ngx_msec_t
 ngx_http_aoai_aad_retry_msec(ngx_http_aoai_aad_identity_t *identity)
 {
-    ngx_msec_int_t    left;
-    ngx_slab_pool_t  *shpool;
+    int64_t                    left_ms;
+    aad_moment_t               now;
+    ngx_http_aoai_aad_state_t  state;
 
-    shpool = ngx_http_aoai_aad_lock(identity);
+    if (ngx_http_aoai_aad_lock(identity, &state) != NGX_OK) {
+        return 0;
+    }
 
-    left = (ngx_msec_int_t) (identity->slot->refresh_at - ngx_current_msec);
+    ngx_http_aoai_aad_unlock(identity, NULL);
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    ngx_http_aoai_aad_moment(&now);
 
-    return left > 0 ? (ngx_msec_t) left : 0;
+    left_ms = state.life.refresh_at_ms - now.monotonic_ms;
+
+    return left_ms > 0 ? (ngx_msec_t) left_ms : 0;
 }
 
 
-/* the pool's own mutex: the master unlocks it when its holder dies */
-static ngx_slab_pool_t *
-ngx_http_aoai_aad_lock(ngx_http_aoai_aad_identity_t *identity)
+/*
+ * The pool's own mutex: the master unlocks it when its holder dies.  'state'
+ * gets the one in force.  Returns NGX_DECLINED, and locks nothing, in a worker
+ * of an old configuration whose slot was given away.
+ */
+static ngx_int_t
+ngx_http_aoai_aad_lock(ngx_http_aoai_aad_identity_t *identity,
+    ngx_http_aoai_aad_state_t *state)
 {
-    ngx_slab_pool_t  *shpool;
+    ngx_http_aoai_aad_slot_t  *slot;
 
-    shpool = identity->shpool;
+    slot = identity->slot;
 
-    ngx_shmtx_lock(&shpool->mutex);
+    ngx_shmtx_lock(&identity->shpool->mutex);
 
-    return shpool;
+    if (ngx_memcmp(slot->digest, identity->digest, AAD_DIGEST_BYTES) != 0) {
+        ngx_shmtx_unlock(&identity->shpool->mutex);
+        return NGX_DECLINED;
+    }
+
+    *state = slot->state[slot->sequence & 1];
+
+    return NGX_OK;
+}
+
+
+/* Unlocks, after a change if there was one; else 'state' is NULL. */
+static void
+ngx_http_aoai_aad_unlock(ngx_http_aoai_aad_identity_t *identity,
+    ngx_http_aoai_aad_state_t *state)
+{
+    if (state) {
+        ngx_http_aoai_aad_commit(identity->slot, state);
+    }
+
+    ngx_shmtx_unlock(&identity->shpool->mutex);
+}
+
+
+static void
+ngx_http_aoai_aad_commit(ngx_http_aoai_aad_slot_t *slot,
+    ngx_http_aoai_aad_state_t *state)
+{
+    slot->state[!(slot->sequence & 1)] = *state;
+
+    ngx_memory_barrier();
+
+    slot->sequence++;
 }
 
 
@@ -511,16 +587,6 @@ static ngx_int_t
 ngx_http_aoai_aad_is_alive(ngx_pid_t pid)
 {
     return kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH;
-}
-
-
-/* false for a worker of an old configuration, whose slot was given away */
-static ngx_int_t
-ngx_http_aoai_aad_owns_slot(ngx_http_aoai_aad_identity_t *identity)
-{
-    return ngx_memcmp(identity->slot->digest, identity->digest,
-                      AAD_DIGEST_BYTES)
-           == 0;
 }
 
 
@@ -533,55 +599,49 @@ ngx_http_aoai_aad_forget(ngx_http_aoai_aad_identity_t *identity)
         ngx_free(identity->header.data);
         ngx_str_null(&identity->header);
     }
-
-    identity->generation = 0;
 }
 
 
-static int64_t
-ngx_http_aoai_aad_wall_msec(void)
+/* by the clocks that nginx has read already */
+void
+ngx_http_aoai_aad_moment(aad_moment_t *now)
 {
     ngx_time_t  *tp;
 
     tp = ngx_timeofday();
 
-    return (int64_t) tp->sec * 1000 + tp->msec;
+    now->wall_ms = (int64_t) tp->sec * 1000 + tp->msec;
+    now->monotonic_ms = (int64_t) ngx_current_msec;
 }
 
 
-/* either clock may be the one that was set, or that stood still */
-static ngx_int_t
-ngx_http_aoai_aad_usable(ngx_http_aoai_aad_token_t *token)
-{
-    return ngx_http_aoai_aad_wall_msec() < token->usable_until_wall
-           && (ngx_msec_int_t) (token->usable_until_msec - ngx_current_msec)
-              > 0;
-}
-
-
+/* Copies what is new in the slot; a sequence copied once is not again. */
 static ngx_int_t
 ngx_http_aoai_aad_copy(ngx_http_aoai_aad_identity_t *identity)
 {
     u_char                      *p;
     size_t                       length;
-    ngx_slab_pool_t             *shpool;
-    ngx_http_aoai_aad_slot_t    *slot;
+    ngx_http_aoai_aad_state_t    state;
     ngx_http_aoai_aad_record_t  *record;
 
     static const char  name[] = "Authorization: Bearer ";
 
-    slot = identity->slot;
-
     ngx_http_aoai_aad_forget(identity);
 
-    shpool = ngx_http_aoai_aad_lock(identity);
-
-    if (slot->generation == 0 || !ngx_http_aoai_aad_owns_slot(identity)) {
-        ngx_shmtx_unlock(&shpool->mutex);
+    if (ngx_http_aoai_aad_lock(identity, &state) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    record = &slot->record[slot->current];
+    identity->sequence = identity->slot->sequence;
+    identity->life = state.life;
+    identity->tokens = state.tokens;
+
+    record = &identity->slot->record[state.record];
+
+    if (record->length == 0) {
+        ngx_http_aoai_aad_unlock(identity, NULL);
+        return NGX_OK;
+    }
 
     length = sizeof(name) - 1 + record->length + sizeof(CRLF) - 1;
 
@@ -596,10 +656,9 @@ ngx_http_aoai_aad_copy(ngx_http_aoai_aad_identity_t *identity)
         *p++ = CR; *p++ = LF;
 
         identity->token = record->token;
-        identity->generation = slot->generation;
     }
 
-    ngx_shmtx_unlock(&shpool->mutex);
+    ngx_http_aoai_aad_unlock(identity, NULL);
 
     return p ? NGX_OK : NGX_ERROR;
 }

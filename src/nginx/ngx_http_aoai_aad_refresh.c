@@ -21,8 +21,13 @@
 #define NGX_HTTP_AOAI_AAD_IDLE_MSEC     60000
 
 
+/* clocks are read in whole seconds on the way, and may be adjusted a little */
+#define NGX_HTTP_AOAI_AAD_CLOCK_MSEC    3000
+
+
 struct ngx_http_aoai_aad_fetch_s {
     ngx_http_aoai_aad_identity_t   *identity;
+    aad_moment_t                    started;
     size_t                          only;
     aad_result_t                    result;
     aad_token_t                     token;
@@ -34,6 +39,8 @@ static ngx_int_t ngx_http_aoai_aad_start(
     ngx_http_aoai_aad_identity_t *identity);
 static void ngx_http_aoai_aad_thread(void *data, ngx_log_t *log);
 static void ngx_http_aoai_aad_done(ngx_event_t *ev);
+static ngx_uint_t ngx_http_aoai_aad_clock_was_set(
+    ngx_http_aoai_aad_fetch_t *fetch);
 static void ngx_http_aoai_aad_log_token(
     ngx_http_aoai_aad_identity_t *identity, aad_token_t *token);
 static void ngx_http_aoai_aad_log_failure(
@@ -153,6 +160,19 @@ ngx_http_aoai_aad_fetch(ngx_http_aoai_aad_identity_t *identity)
 }
 
 
+/* Has the worker look at once whether there is something to fetch. */
+void
+ngx_http_aoai_aad_refresh(ngx_http_aoai_aad_identity_t *identity)
+{
+    /* the timer is set when a fetch ends, and by nobody in a worker that
+       goes */
+
+    if (identity->refresh.timer_set) {
+        ngx_add_timer(&identity->refresh, 1);
+    }
+}
+
+
 /* Puts a request's place into the queue; its event is posted when there is
    something to look at. */
 void
@@ -185,6 +205,8 @@ ngx_http_aoai_aad_start(ngx_http_aoai_aad_identity_t *identity)
     fetch = identity->task->ctx;
 
     fetch->identity = identity;
+
+    ngx_http_aoai_aad_moment(&fetch->started);
 
     /* under a valid token the identity must not change */
 
@@ -231,7 +253,19 @@ ngx_http_aoai_aad_done(ngx_event_t *ev)
 
     identity->fetching = 0;
 
-    if (fetch->result == AAD_OK) {
+    if (ngx_http_aoai_aad_clock_was_set(fetch)) {
+
+        /* when the token ends nobody can say: it is fetched once more */
+
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "aoai_aad: this machine's clock was set while a token "
+                      "was fetched, it is fetched again (chain: %V)",
+                      &identity->name);
+
+        aad_token_wipe(&fetch->token);
+        ngx_http_aoai_aad_release(identity);
+
+    } else if (fetch->result == AAD_OK) {
 
         identity->late = 0;
 
@@ -261,6 +295,22 @@ ngx_http_aoai_aad_done(ngx_event_t *ev)
     if (!ngx_exiting) {
         ngx_add_timer(&identity->refresh, 1);
     }
+}
+
+
+static ngx_uint_t
+ngx_http_aoai_aad_clock_was_set(ngx_http_aoai_aad_fetch_t *fetch)
+{
+    int64_t       difference;
+    aad_moment_t  now;
+
+    ngx_http_aoai_aad_moment(&now);
+
+    difference = (now.wall_ms - fetch->started.wall_ms)
+                 - (now.monotonic_ms - fetch->started.monotonic_ms);
+
+    return difference > NGX_HTTP_AOAI_AAD_CLOCK_MSEC
+           || difference < -NGX_HTTP_AOAI_AAD_CLOCK_MSEC;
 }
 
 

@@ -72,6 +72,8 @@ ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
     ctx->create_request = u->create_request;
     u->create_request = ngx_http_aoai_aad_create_request;
 
+    ngx_http_aoai_aad_watch_upstream(r);
+
     if (r->read_event_handler == read_event_handler
         || r->read_event_handler == ngx_http_block_reading)
     {
@@ -121,7 +123,7 @@ ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
     }
 
     if (ctx->cache_status == NGX_HTTP_AOAI_AAD_NONE) {
-        ctx->cache_status = alcf->identity->slot->failures
+        ctx->cache_status = alcf->identity->life.failures
                             ? NGX_HTTP_AOAI_AAD_STALE : NGX_HTTP_AOAI_AAD_HIT;
     }
 
@@ -153,6 +155,8 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
                       "was sent");
         return NGX_ERROR;
     }
+
+    ctx->token = alcf->identity->tokens;
 
     rc = ngx_http_aoai_aad_rewrite_head(r->pool,
                                         r->upstream->request_bufs->buf,

@@ -211,7 +211,7 @@ ngx_http_aoai_aad_variable_identity(ngx_http_request_t *r)
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
 
     if (ctx == NULL || ctx->cache_status == NGX_HTTP_AOAI_AAD_NONE
-        || alcf->identity == NULL || alcf->identity->generation == 0)
+        || alcf->identity == NULL || alcf->identity->header.len == 0)
     {
         return NULL;
     }

@@ -11,6 +11,7 @@
 
 
 #define LIFETIME_MAX_S  172800
+#define HOUR_MS         ((int64_t) 3600000)
 
 
 /* The plan for a token with so many seconds left. */
@@ -97,7 +98,7 @@ test_wish_of_the_service_is_followed(void **state)
 
     assert_int_equal(schedule_of(86399, 43199, 0).refresh_ms, 43199000);
     assert_int_equal(schedule_of(3599, 60, 0).refresh_ms, 60000);
-    assert_int_equal(schedule_of(3600, 1, 0).refresh_ms, 1000);
+    assert_int_equal(schedule_of(3600, 30, 0).refresh_ms, 30000);
     assert_int_equal(schedule_of(3600, 3539, 0).refresh_ms, 3539000);
 }
 
@@ -218,7 +219,9 @@ test_retry_doubles_up_to_its_maximum(void **state)
     for (i = 0; i < unit_count(retries); i++) {
         assert_int_equal(aad_retry_ms(retries[i].failures, 0, 0),
                          retries[i].empty_ms);
-        assert_int_equal(aad_retry_ms(retries[i].failures, 1, 0),
+        assert_int_equal(aad_retry_ms(retries[i].failures, HOUR_MS, 0),
+                         retries[i].stale_ms);
+        assert_int_equal(aad_retry_ms(retries[i].failures, 24 * HOUR_MS, 0),
                          retries[i].stale_ms);
     }
 }
@@ -230,11 +233,45 @@ test_retry_waits_as_long_as_the_service_asks(void **state)
     (void) state;
 
     assert_int_equal(aad_retry_ms(1, 0, 17), 17000);
-    assert_int_equal(aad_retry_ms(1, 1, 17), 30000);
-    assert_int_equal(aad_retry_ms(1, 1, 31), 31000);
+    assert_int_equal(aad_retry_ms(1, HOUR_MS, 17), 30000);
+    assert_int_equal(aad_retry_ms(1, HOUR_MS, 31), 31000);
     assert_int_equal(aad_retry_ms(9, 0, 59), 60000);
-    assert_int_equal(aad_retry_ms(9, 1, 600), 600000);
+    assert_int_equal(aad_retry_ms(9, HOUR_MS, 600), 600000);
     assert_int_equal(aad_retry_ms(1, 0, 3600), 3600000);
+}
+
+
+static void
+test_retry_shrinks_with_a_short_life(void **state)
+{
+    (void) state;
+
+    assert_int_equal(aad_retry_ms(1, HOUR_MS / 2, 0), 15000);
+    assert_int_equal(aad_retry_ms(9, HOUR_MS / 2, 0), 150000);
+    assert_int_equal(aad_retry_ms(1, 60000, 0), 500);
+    assert_int_equal(aad_retry_ms(9, 60000, 0), 5000);
+
+    /* as it would be at once, for seconds */
+
+    assert_int_equal(aad_retry_ms(1, 6000, 0), 100);
+    assert_int_equal(aad_retry_ms(1, 1, 0), 100);
+    assert_int_equal(aad_retry_ms(1, 6000, 2), 2000);
+}
+
+
+static void
+test_wish_of_a_moment_is_not_followed(void **state)
+{
+    (void) state;
+
+    assert_int_equal(schedule_of(3600, 1, 0).refresh_ms, 30000);
+    assert_int_equal(schedule_of(3600, 29, 0).refresh_ms, 30000);
+    assert_int_equal(schedule_of(3600, 31, 0).refresh_ms, 31000);
+
+    /* in proportion */
+
+    assert_int_equal(schedule_of(60, 1, 0).refresh_ms, 6000);
+    assert_int_equal(schedule_of(8, 1, 0).refresh_ms, 1000);
 }
 
 
@@ -244,10 +281,10 @@ test_wish_to_wait_has_limits(void **state)
     (void) state;
 
     assert_int_equal(aad_retry_ms(1, 0, 3601), 3600000);
-    assert_int_equal(aad_retry_ms(1, 1, 86400), 3600000);
+    assert_int_equal(aad_retry_ms(1, HOUR_MS, 86400), 3600000);
     assert_int_equal(aad_retry_ms(1, 0, 2147483647), 3600000);
     assert_int_equal(aad_retry_ms(1, 0, -1), 1000);
-    assert_int_equal(aad_retry_ms(1, 1, -2147483647 - 1), 30000);
+    assert_int_equal(aad_retry_ms(1, HOUR_MS, -2147483647 - 1), 30000);
 }
 
 
@@ -264,6 +301,8 @@ main(void)
         cmocka_unit_test(test_life_that_is_over_is_not_usable),
         cmocka_unit_test(test_retry_doubles_up_to_its_maximum),
         cmocka_unit_test(test_retry_waits_as_long_as_the_service_asks),
+        cmocka_unit_test(test_retry_shrinks_with_a_short_life),
+        cmocka_unit_test(test_wish_of_a_moment_is_not_followed),
         cmocka_unit_test(test_wish_to_wait_has_limits)
     };
 

@@ -1,0 +1,238 @@
+
+/*
+ * Copyright (C) the ngx_http_aoai_aad_module authors
+ *
+ * What the upstream says about the token.  A 401 is ambiguous: a token that
+ * it does not take is worth a new one, a role that is missing is not, and is
+ * said by the same status.  So of an answer with such a status, and of no
+ * other, the beginning is read in passing.
+ */
+
+
+#include "ngx_http_aoai_aad.h"
+
+
+/* an error of the service is some hundred bytes of JSON */
+#define NGX_HTTP_AOAI_AAD_REFUSAL_BYTES_MAX  4096
+
+
+struct ngx_http_aoai_aad_refusal_s {
+    ngx_int_t                     (*input_filter)(void *data, ssize_t bytes);
+    ngx_event_pipe_input_filter_pt  pipe_filter;
+    size_t                          length;
+    u_char                          text[NGX_HTTP_AOAI_AAD_REFUSAL_BYTES_MAX];
+};
+
+
+static ngx_int_t ngx_http_aoai_aad_input_filter_init(void *data);
+static ngx_int_t ngx_http_aoai_aad_input_filter(void *data, ssize_t bytes);
+static ngx_int_t ngx_http_aoai_aad_pipe_filter(ngx_event_pipe_t *p,
+    ngx_buf_t *buf);
+static void ngx_http_aoai_aad_read(ngx_http_aoai_aad_refusal_t *refusal,
+    u_char *text, size_t length);
+static void ngx_http_aoai_aad_finalize_request(ngx_http_request_t *r,
+    ngx_int_t rc);
+static ngx_uint_t ngx_http_aoai_aad_is_denial(
+    ngx_http_aoai_aad_refusal_t *refusal);
+static void ngx_http_aoai_aad_log_denial(ngx_http_request_t *r,
+    ngx_http_aoai_aad_identity_t *identity, ngx_uint_t status);
+
+
+/*
+ * Has the answer to the request looked at.  proxy_pass's functions are the
+ * same for all requests, and so are kept once.
+ */
+void
+ngx_http_aoai_aad_watch_upstream(ngx_http_request_t *r)
+{
+    ngx_http_upstream_t            *u;
+    ngx_http_aoai_aad_main_conf_t  *amcf;
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
+
+    u = r->upstream;
+
+    amcf->input_filter_init = u->input_filter_init;
+    amcf->finalize_request = u->finalize_request;
+
+    u->input_filter_init = ngx_http_aoai_aad_input_filter_init;
+    u->finalize_request = ngx_http_aoai_aad_finalize_request;
+}
+
+
+/* The head of the answer is here, its body comes. */
+static ngx_int_t
+ngx_http_aoai_aad_input_filter_init(void *data)
+{
+    ngx_http_request_t *r = data;
+
+    ngx_int_t                       rc;
+    ngx_http_upstream_t            *u;
+    ngx_http_aoai_aad_ctx_t        *ctx;
+    ngx_http_aoai_aad_refusal_t    *refusal;
+    ngx_http_aoai_aad_main_conf_t  *amcf;
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
+
+    rc = amcf->input_filter_init(data);
+
+    u = r->upstream;
+
+    if (rc != NGX_OK
+        || (u->headers_in.status_n != NGX_HTTP_UNAUTHORIZED
+            && u->headers_in.status_n != NGX_HTTP_FORBIDDEN))
+    {
+        return rc;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+
+    if (ctx == NULL) {
+        return rc;
+    }
+
+    refusal = ngx_palloc(r->pool, sizeof(ngx_http_aoai_aad_refusal_t));
+    if (refusal == NULL) {
+        return NGX_ERROR;
+    }
+
+    refusal->length = 0;
+    refusal->input_filter = u->input_filter;
+    refusal->pipe_filter = u->pipe->input_filter;
+
+    u->input_filter = ngx_http_aoai_aad_input_filter;
+    u->pipe->input_filter = ngx_http_aoai_aad_pipe_filter;
+
+    ctx->refusal = refusal;
+
+    return rc;
+}
+
+
+/* without proxy_buffering */
+static ngx_int_t
+ngx_http_aoai_aad_input_filter(void *data, ssize_t bytes)
+{
+    ngx_http_request_t *r = data;
+
+    ngx_http_aoai_aad_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+
+    ngx_http_aoai_aad_read(ctx->refusal, r->upstream->buffer.last, bytes);
+
+    return ctx->refusal->input_filter(data, bytes);
+}
+
+
+static ngx_int_t
+ngx_http_aoai_aad_pipe_filter(ngx_event_pipe_t *p, ngx_buf_t *buf)
+{
+    ngx_http_request_t       *r;
+    ngx_http_aoai_aad_ctx_t  *ctx;
+
+    r = p->input_ctx;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+
+    ngx_http_aoai_aad_read(ctx->refusal, buf->pos, buf->last - buf->pos);
+
+    return ctx->refusal->pipe_filter(p, buf);
+}
+
+
+/* chunk headers among it do no harm */
+static void
+ngx_http_aoai_aad_read(ngx_http_aoai_aad_refusal_t *refusal, u_char *text,
+    size_t length)
+{
+    length = ngx_min(length, sizeof(refusal->text) - refusal->length);
+
+    ngx_memcpy(refusal->text + refusal->length, text, length);
+
+    refusal->length += length;
+}
+
+
+/* The end of the answer, or of a request that never got one. */
+static void
+ngx_http_aoai_aad_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_uint_t                      status;
+    ngx_http_aoai_aad_ctx_t        *ctx;
+    ngx_http_aoai_aad_loc_conf_t   *alcf;
+    ngx_http_aoai_aad_main_conf_t  *amcf;
+    ngx_http_aoai_aad_identity_t   *identity;
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
+
+    amcf->finalize_request(r, rc);
+
+    status = r->upstream->headers_in.status_n;
+
+    if (status != NGX_HTTP_UNAUTHORIZED && status != NGX_HTTP_FORBIDDEN) {
+        return;
+    }
+
+    /* a redirect took the context away, and the location with it */
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
+    identity = alcf->identity;
+
+    if (ctx == NULL || identity == NULL || ctx->token == 0) {
+        return;
+    }
+
+    if (ctx->refusal && ngx_http_aoai_aad_is_denial(ctx->refusal)) {
+        ngx_http_aoai_aad_log_denial(r, identity, status);
+        return;
+    }
+
+    /* a body that could not be read may be about anything: to ask once a
+       minute for nothing does less harm than to stay with a dead token */
+
+    if (status == NGX_HTTP_UNAUTHORIZED
+        && ctx->token == identity->tokens
+        && ngx_http_aoai_aad_suspect(identity) == NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
+                      "aoai_aad: the upstream does not take the token (status "
+                      "401), another one is fetched (chain: %V)",
+                      &identity->name);
+
+        ngx_http_aoai_aad_refresh(identity);
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_aoai_aad_is_denial(ngx_http_aoai_aad_refusal_t *refusal)
+{
+    static const char  code[] = "\"PermissionDenied\"";
+
+    return memmem(refusal->text, refusal->length, code, sizeof(code) - 1)
+           != NULL;
+}
+
+
+/*
+ * "Role-based access control for Azure OpenAI": the role that may use the
+ * models, and no more.
+ */
+static void
+ngx_http_aoai_aad_log_denial(ngx_http_request_t *r,
+    ngx_http_aoai_aad_identity_t *identity, ngx_uint_t status)
+{
+    if (!ngx_http_aoai_aad_denied(identity)) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "aoai_aad: the identity may not use the service (status "
+                  "%ui, PermissionDenied): grant the role \"Cognitive "
+                  "Services OpenAI User\" on the resource to the principal "
+                  "with the object id \"%s\", client id \"%s\"; it takes some "
+                  "five minutes to act (chain: %V)",
+                  status, identity->token.object_id,
+                  identity->token.client_id, &identity->name);
+}
