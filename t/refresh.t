@@ -12,7 +12,7 @@ use Test::More;
 use Time::HiRes 'sleep';
 
 use Test::Gateway;
-use Test::Gateway::Azure qw(imds openai);
+use Test::Gateway::Azure qw(imds openai sent_token);
 use Test::Gateway::Client 'request';
 use Test::Gateway::System qw(await_exit now read_file wait_until);
 
@@ -53,7 +53,7 @@ subtest 'a refresh that fails' => sub {
     ok $gateway->wait_for_log(qr/\[error\]/), 'then a refresh fails';
 
     my $stale = request($gateway->port('gateway'), GET => '/');
-    is token($stale), token($first), 'the old token is still used';
+    is sent_token($stale), sent_token($first), 'the old token is still used';
     is $stale->{header}{'x-cache'}, 'STALE', 'and called so';
     like [$gateway->log_lines(qr/\[error\]/)]->[0],
         qr/no new token: managed_identity failed: .*status 500/,
@@ -68,7 +68,7 @@ subtest 'a refresh that fails' => sub {
     my $end = pop @answers;
     is_deeply [uniq map { $_->{header}{'x-cache'} } @answers], ['STALE'],
         'it is used as long as it may be';
-    is_deeply [uniq map { token($_) } @answers], [token($first)],
+    is_deeply [uniq map { sent_token($_) } @answers], [sent_token($first)],
         'and no other';
     is $end->{status}, 503, 'then there is none';
     is $end->{header}{'x-cache'}, 'ERROR', 'which is said';
@@ -84,7 +84,7 @@ subtest 'a refresh that fails' => sub {
         return $next->{status} == 200;
     } 10;
     is $next->{status}, 200, 'it ends when the endpoint is well again';
-    isnt token($next), token($first), 'with a new token';
+    isnt sent_token($next), sent_token($first), 'with a new token';
     ok $gateway->log_lines(qr/\[error\]/) <= 2,
         'and the log is not full of it';
     $gateway->stop;
@@ -158,12 +158,4 @@ sub in_background ($name) {
     }
     close $file;
     POSIX::_exit(0);
-}
-
-
-# The token that the upstream got.
-sub token ($answer) {
-    my %headers = map { lc $_->[0] => $_->[1] }
-        ($answer->{json}{headers} // [])->@*;
-    return ($headers{authorization} // '') =~ s/^Bearer //r;
 }

@@ -10,7 +10,8 @@ use Time::HiRes 'sleep';
 
 use Test::Gateway;
 use Test::Gateway::Azure
-    qw(entra form imds openai CLIENT_ID CLIENT_SECRET TENANT_ID);
+    qw(entra form imds openai sent_token
+    CLIENT_ID CLIENT_SECRET TENANT_ID);
 use Test::Gateway::Client qw(request start_request);
 use Test::Gateway::System
     qw(alive await_exit now read_file wait_until write_file);
@@ -28,19 +29,19 @@ subtest 'a reload' => sub {
     my $imds = imds();
     my $gateway = gateway($imds, workers => 2, http => location('/'),
         expect_alerts => qr/"nonsense"/);
-    my $token = token(get($gateway, '/'));
+    my $token = sent_token(get($gateway, '/'));
 
     for my $number (1 .. 3) {
         ok $gateway->reload, 'is done';
         my $answer = get($gateway, '/');
-        is token($answer), $token, 'the token is still there';
+        is sent_token($answer), $token, 'the token is still there';
         is $answer->{header}{'x-cache'}, 'HIT', 'without waiting';
     }
     is $imds->count, 1, 'and is not fetched again';
 
     ok !$gateway->reload(http => http(location('/')) . 'nonsense;'),
         'a wrong configuration is refused';
-    is token(get($gateway, '/')), $token, 'the token is still there';
+    is sent_token(get($gateway, '/')), $token, 'the token is still there';
     is $imds->count, 1, 'and is not fetched again';
     $gateway->stop;
 };
@@ -69,18 +70,18 @@ subtest 'locations that come and go' => sub {
     my $first = location('/first', 'aoai_aad_scope api://1/.default;');
     my $second = location('/second', 'aoai_aad_scope api://2/.default;');
     my $gateway = gateway($imds, http => $first);
-    my $token = token(get($gateway, '/first'));
+    my $token = sent_token(get($gateway, '/first'));
 
     ok $gateway->reload(http => http($first . $second)), 'one is added';
-    my $other = token(get($gateway, '/second'));
+    my $other = sent_token(get($gateway, '/second'));
     isnt $other, $token, 'it has a token of its own';
-    is token(get($gateway, '/first')), $token, 'the first keeps its own';
+    is sent_token(get($gateway, '/first')), $token, 'the first keeps its own';
 
     ok $gateway->reload(http => http($second)), 'the first is removed';
-    is token(get($gateway, '/second')), $other, 'the second keeps its own';
+    is sent_token(get($gateway, '/second')), $other, 'the second keeps its own';
 
     ok $gateway->reload(http => http($second . $first)), 'it comes back';
-    is token(get($gateway, '/first')), $token, 'to its token';
+    is sent_token(get($gateway, '/first')), $token, 'to its token';
     is $imds->count, 2, 'each was fetched once';
     $gateway->stop;
 };
@@ -89,12 +90,12 @@ subtest 'locations that come and go' => sub {
 subtest 'many that come and go' => sub {
     my $imds = imds();
     my $gateway = gateway($imds, http => location('/', scope(0)));
-    my %token = (0 => token(get($gateway, '/')));
+    my %token = (0 => sent_token(get($gateway, '/')));
 
     for my $number (1 .. 12) {
         $gateway->reload(http => http(location('/', scope($number))))
             or last;
-        $token{$number} = token(get($gateway, '/'));
+        $token{$number} = sent_token(get($gateway, '/'));
     }
     is keys %token, 13, 'find room in a small cache';
     is keys { reverse %token }->%*, 13, 'and are not mixed up';
@@ -110,16 +111,16 @@ subtest 'a credential that changes' => sub {
         "aoai_aad_authority_host ${\$entra->url};", $credential);
     my $gateway = gateway(undef, http => $location,
         files => { secret => 'old' });
-    my $token = token(get($gateway, '/'));
+    my $token = sent_token(get($gateway, '/'));
 
     ok $gateway->reload(files => { secret => 'new' }),
         'is another identity';
-    isnt token(get($gateway, '/')), $token, 'with a token of its own';
+    isnt sent_token(get($gateway, '/')), $token, 'with a token of its own';
     is_deeply [map { { form($_->{body}) }->{client_secret} }
         $entra->requests], ['old', 'new'], 'by the new secret';
 
     ok $gateway->reload(files => { secret => 'old' }), 'as the old one is';
-    is token(get($gateway, '/')), $token, 'which has its token still';
+    is sent_token(get($gateway, '/')), $token, 'which has its token still';
     is $entra->count, 2, 'without a fetch';
     $gateway->stop;
 };
@@ -131,12 +132,12 @@ subtest 'requests that wait over a reload' => sub {
     my ($old_worker) = $gateway->workers;
     my @old = map { start_request($gateway->port('gateway'), GET => '/old') }
         1 .. 5;
-    wait_for_waiting($gateway, 5);
+    ok $gateway->wait_for_requests(5), 'requests wait';
 
     ok $gateway->reload, 'it is done';
     my @new = map { start_request($gateway->port('gateway'), GET => '/new') }
         1 .. 5;
-    wait_for_waiting($gateway, 10);
+    ok $gateway->wait_for_requests(10), 'requests wait';
     ok alive($old_worker), 'the old worker stays for its requests';
 
     release();
@@ -184,7 +185,7 @@ subtest 'SIGTERM while requests wait' => sub {
     my $imds = slow_imds();
     my $gateway = gateway($imds, http => location('/'));
     my $waiting = start_request($gateway->port('gateway'), GET => '/');
-    wait_for_waiting($gateway, 1);
+    ok $gateway->wait_for_requests(1), 'requests wait';
 
     my $start = now();
     $gateway->stop('TERM');
@@ -197,7 +198,7 @@ subtest 'SIGQUIT while requests wait' => sub {
     my $imds = slow_imds();
     my $gateway = gateway($imds, http => location('/'));
     my $waiting = start_request($gateway->port('gateway'), GET => '/');
-    wait_for_waiting($gateway, 1);
+    ok $gateway->wait_for_requests(1), 'requests wait';
 
     my $pid = fork // die "fork: $!\n";
     if ($pid == 0) {
@@ -217,7 +218,7 @@ subtest 'SIGKILL of the worker that fetches' => sub {
         expect_alerts => qr/exited on signal 9/,
         http => location('/', 'aoai_aad_timeout 2s;'));
     ok $imds->wait_for(1), 'a fetch is under way';
-    my $victim = connected_to($imds, $gateway->workers);
+    my ($victim) = grep { $imds->is_connected($_) } $gateway->workers;
     kill KILL => $victim // die "no worker fetches\n";
 
     release();
@@ -238,13 +239,13 @@ subtest 'SIGKILL of a worker when there is a token' => sub {
     my $imds = imds();
     my $gateway = gateway($imds, workers => 2,
         expect_alerts => qr/exited on signal 9/, http => location('/'));
-    my $token = token(get($gateway, '/'));
+    my $token = sent_token(get($gateway, '/'));
 
     my @old = $gateway->workers;
     kill KILL => @old;
     wait_until { 2 == grep { !{ map { $_ => 1 } @old }->{$_} }
         $gateway->workers } 5;
-    is token(get($gateway, '/')), $token, 'leaves it there for the next';
+    is sent_token(get($gateway, '/')), $token, 'leaves it there for the next';
     is $imds->count, 1, 'which fetches none';
     $gateway->stop;
 };
@@ -361,39 +362,7 @@ sub in_background ($gateway, $name) {
 }
 
 
-# Waits until nginx has so many requests that it has to answer.
-sub wait_for_waiting ($gateway, $count) {
-    my $is_reached = wait_until {
-        my $answer = request($gateway->port('status'), GET => '/');
-        # this one is answered too
-        return $answer->{body} =~ /Writing: (\d+)/ && $1 > $count;
-    } 15;
-    ok $is_reached, 'requests wait';
-}
-
-
 # Whether a process ends.
 sub is_gone ($pid) {
     return wait_until { !alive($pid) } 10;
-}
-
-
-# The process that has a connection to a server.
-sub connected_to ($server, @pids) {
-    my $port = sprintf '0100007F:%04X', $server->port;
-    my ($inode) = map { (split)[9] } grep { (split)[2] eq $port }
-        split /\n/, read_file('/proc/net/tcp');
-    my ($pid) = grep {
-        my @links = map { readlink // () } glob "/proc/$_/fd/*";
-        grep { $_ eq "socket:[$inode]" } @links;
-    } @pids;
-    return $pid;
-}
-
-
-# The token that the upstream got.
-sub token ($answer) {
-    my %headers = map { lc $_->[0] => $_->[1] }
-        ($answer->{json}{headers} // [])->@*;
-    return ($headers{authorization} // '') =~ s/^Bearer //r;
 }

@@ -43,7 +43,7 @@ subtest 'many at once, in four workers' => sub {
 
     my @waiting = map { start_request($gateway->port('gateway'),
         GET => "/$_") } 1 .. REQUESTS;
-    wait_for_waiting($gateway, REQUESTS);
+    ok $gateway->wait_for_requests(REQUESTS), 'requests wait';
     release();
     my @answers = map { $_->finish } @waiting;
 
@@ -70,7 +70,7 @@ subtest 'clients that go away' => sub {
         GET => "/leaving/$_") } 1 .. 20;
     my @staying = map { start_request($gateway->port('gateway'),
         GET => "/staying/$_") } 1 .. 20;
-    wait_for_waiting($gateway, 40);
+    ok $gateway->wait_for_requests(40), 'requests wait';
     $_->abort for @leaving;
     is wait_for_499($gateway, 20), 20, 'are seen to be gone';
 
@@ -89,7 +89,7 @@ subtest 'all clients go away' => sub {
     my $gateway = gateway(http => location('/'));
     my @leaving = map { start_request($gateway->port('gateway'),
         GET => '/') } 1 .. 5;
-    wait_for_waiting($gateway, 5);
+    ok $gateway->wait_for_requests(5), 'requests wait';
     $_->abort for @leaving;
     is wait_for_499($gateway, 5), 5, 'and are seen to be gone';
 
@@ -114,7 +114,7 @@ subtest 'HTTP/2' => sub {
     };
     my @leaving = map { $curl->("$url/leaving") } 1 .. 3;
     my @staying = map { $curl->("$url/staying", '--data', 'body') } 1 .. 3;
-    wait_for_waiting($gateway, 6);
+    ok $gateway->wait_for_requests(6), 'requests wait';
     kill KILL => @leaving;
     await_exit($_, 5) for @leaving;
     is wait_for_499($gateway, 3), 3, 'clients are seen to be gone';
@@ -134,7 +134,7 @@ subtest 'an HTTP/2 stream that is given up' => sub {
     my $connection = h2_connect($gateway->port('gateway'));
     h2_get($connection, 1, '/leaving');
     h2_get($connection, 3, '/staying');
-    wait_for_waiting($gateway, 2);
+    ok $gateway->wait_for_requests(2), 'requests wait';
     # RST_STREAM, because it is of no interest any more
     h2_send($connection, 3, 0, 1, pack 'N', 8);
     is wait_for_499($gateway, 1), 1, 'is seen to be gone';
@@ -167,7 +167,7 @@ subtest 'bodies' => sub {
             });
         }
     }
-    wait_for_waiting($gateway, scalar @children);
+    ok $gateway->wait_for_requests(scalar @children), 'requests wait';
     is $openai->count, 0, 'nothing is sent before the token';
     release();
     is_deeply [map { await_exit($_, 20) + 100 } @children],
@@ -194,7 +194,7 @@ subtest 'requests that follow on the connection' => sub {
         "POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody",
         "GET /second HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /third HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    wait_for_waiting($gateway, 1);
+    ok $gateway->wait_for_requests(1), 'requests wait';
     release();
 
     my $answers = do { local $/; readline $socket };
@@ -259,7 +259,7 @@ subtest 'auth_request' => sub {
 END
     my $waiting = start_request($gateway->port('gateway'), GET => '/page');
     my $leaving = start_request($gateway->port('gateway'), GET => '/page');
-    wait_for_waiting($gateway, 2);
+    ok $gateway->wait_for_requests(2), 'requests wait';
     $leaving->abort;
     release();
     is $waiting->finish->{body}, 'page', 'waits for the token';
@@ -278,7 +278,7 @@ subtest 'SSI' => sub {
 END
     my $waiting = start_request($gateway->port('gateway'), GET => '/ssi');
     my $leaving = start_request($gateway->port('gateway'), GET => '/ssi');
-    wait_for_waiting($gateway, 2);
+    ok $gateway->wait_for_requests(2), 'requests wait';
     $leaving->abort;
     release();
     like $waiting->finish->{body},
@@ -386,17 +386,6 @@ sub h2_status ($connection, $stream) {
         return $payload =~ /^\x20?\x88/ ? 200 : 0;
     }
     return 0;
-}
-
-
-# Waits until nginx has so many requests that it has to answer.
-sub wait_for_waiting ($gateway, $count) {
-    my $is_reached = wait_until {
-        my $answer = request($gateway->port('status'), GET => '/');
-        # this one is answered too
-        return $answer->{body} =~ /Writing: (\d+)/ && $1 > $count;
-    } 15;
-    ok $is_reached, 'requests wait';
 }
 
 

@@ -21,10 +21,11 @@
 #define AAD_RETRY_LEAST_MS          100
 #define AAD_RETRY_AFTER_MAX_S       3600
 
-/* the lifetime that the figures for retries are made for */
+/* the lifetime that the figures for short waits are made for */
 #define AAD_USUAL_LIFETIME_MS       3600000
 
 
+static int64_t aad_in_proportion(int64_t wait_ms, int64_t lifetime_ms);
 static int64_t aad_least(int64_t a, int64_t b);
 static int64_t aad_most(int64_t a, int64_t b);
 
@@ -49,8 +50,8 @@ aad_schedule(int64_t lifetime_ms, int64_t refresh_in, uint32_t random)
         /* a service that always says "now" is not asked without end */
 
         refresh_ms = aad_most(refresh_in * 1000,
-                              aad_least(AAD_REFRESH_FIRST_MS,
-                                        lifetime_ms / 10));
+                              aad_in_proportion(AAD_REFRESH_FIRST_MS,
+                                                lifetime_ms));
 
     } else if (lifetime_ms > AAD_LONG_LIFETIME_MS) {
         refresh_ms = lifetime_ms / 2;
@@ -70,21 +71,14 @@ aad_schedule(int64_t lifetime_ms, int64_t refresh_in, uint32_t random)
 }
 
 
-/*
- * Under a token of seconds the patience shrinks as its margins do; a token
- * that lives longer than usual is no reason for more of it.
- */
 int64_t
 aad_retry_ms(unsigned failures, int64_t lifetime_ms, int retry_after)
 {
     int64_t  delay_ms, max_ms, after_ms;
 
     if (lifetime_ms != 0) {
-        lifetime_ms = aad_least(lifetime_ms, AAD_USUAL_LIFETIME_MS);
-
-        delay_ms = AAD_RETRY_STALE_FIRST_MS * lifetime_ms
-                   / AAD_USUAL_LIFETIME_MS;
-        max_ms = AAD_RETRY_STALE_MAX_MS * lifetime_ms / AAD_USUAL_LIFETIME_MS;
+        delay_ms = aad_in_proportion(AAD_RETRY_STALE_FIRST_MS, lifetime_ms);
+        max_ms = aad_in_proportion(AAD_RETRY_STALE_MAX_MS, lifetime_ms);
 
     } else {
         delay_ms = AAD_RETRY_EMPTY_FIRST_MS;
@@ -104,6 +98,18 @@ aad_retry_ms(unsigned failures, int64_t lifetime_ms, int retry_after)
     after_ms = aad_least(retry_after, AAD_RETRY_AFTER_MAX_S) * 1000;
 
     return aad_most(delay_ms, after_ms);
+}
+
+
+/*
+ * Under a token of seconds a wait shrinks as the margins do; a token that
+ * lives longer than usual is no reason for more patience.
+ */
+static int64_t
+aad_in_proportion(int64_t wait_ms, int64_t lifetime_ms)
+{
+    return wait_ms * aad_least(lifetime_ms, AAD_USUAL_LIFETIME_MS)
+           / AAD_USUAL_LIFETIME_MS;
 }
 
 

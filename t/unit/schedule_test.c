@@ -270,8 +270,9 @@ test_wish_of_a_moment_is_not_followed(void **state)
 
     /* in proportion */
 
-    assert_int_equal(schedule_of(60, 1, 0).refresh_ms, 6000);
-    assert_int_equal(schedule_of(8, 1, 0).refresh_ms, 1000);
+    assert_int_equal(schedule_of(360, 1, 0).refresh_ms, 3000);
+    assert_int_equal(schedule_of(60, 1, 0).refresh_ms, 1000);
+    assert_int_equal(schedule_of(86400, 1, 0).refresh_ms, 30000);
 }
 
 

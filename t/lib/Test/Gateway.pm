@@ -9,6 +9,7 @@ use IO::Socket::INET;
 use List::Util 'uniq';
 use Test::More ();
 
+use Test::Gateway::Client 'request';
 use Test::Gateway::Config;
 use Test::Gateway::System qw(
     alive await_exit descendants end_with_test guard read_file spawn
@@ -160,6 +161,18 @@ sub log_lines ($self, $regex) {
 # Waits until the error log matches. Returns whether it did.
 sub wait_for_log ($self, $regex, $seconds = 5) {
     return wait_until { $self->log =~ $regex } $seconds;
+}
+
+
+# Waits until so many requests are being answered, or wait for something: a
+# server that listens on %%PORT_status%% must have stub_status. Returns
+# whether there were as many.
+sub wait_for_requests ($self, $count, $seconds = 15) {
+    return wait_until {
+        my $answer = request($self->port('status'), GET => '/');
+        # this one is answered too
+        return $answer->{body} =~ /Writing: (\d+)/ && $1 > $count;
+    } $seconds;
 }
 
 

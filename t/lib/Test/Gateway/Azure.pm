@@ -14,7 +14,7 @@ use Test::Gateway::Certificates 'certificate';
 use Test::Gateway::Server;
 
 our @EXPORT_OK = qw(
-    app_service az az_calls entra form imds jwt openai
+    app_service az az_calls entra form imds jwt openai sent_token
     CLIENT_ID CLIENT_SECRET OBJECT_ID TENANT_ID
 );
 
@@ -181,6 +181,14 @@ sub openai (@args) {
         return _json(200, { map { $_ => $request->{$_} } @listed });
     });
 }
+
+# The token that such an upstream got, by its answer; '' if it got none.
+sub sent_token ($answer) {
+    my %headers = map { lc $_->[0] => $_->[1] }
+        ($answer->{json}{headers} // [])->@*;
+    return ($headers{authorization} // '') =~ s/^Bearer //r;
+}
+
 
 sub _openai_error ($request, $status) {
     return _json($status, { error => { code => "$status",

@@ -82,6 +82,16 @@ sub count ($self) {
 }
 
 
+# Whether the process has a connection to the server.
+sub is_connected ($self, $pid) {
+    my $port = sprintf '0100007F:%04X', $self->port;
+    my %inodes = map { (split)[9] => 1 } grep { (split)[2] eq $port }
+        split /\n/, read_file('/proc/net/tcp');
+    return scalar grep { /^socket:\[(\d+)\]$/ && $inodes{$1} }
+        map { readlink // () } glob "/proc/$pid/fd/*";
+}
+
+
 # Waits until $n requests were recorded. Returns whether they were.
 sub wait_for ($self, $n, $seconds = 5) {
     return wait_until { $self->count >= $n } $seconds;
