@@ -12,7 +12,7 @@ use Test::More ();
 use Test::Gateway::Client 'request';
 use Test::Gateway::Config;
 use Test::Gateway::System qw(
-    alive await_exit descendants end_with_test guard read_file spawn
+    alive await_exit children descendants end_with_test guard read_file spawn
     wait_until
 );
 
@@ -143,7 +143,7 @@ sub master ($self) {
 sub workers ($self) {
     return grep {
         read_file("/proc/$_/cmdline") =~ /^nginx: worker process\s*\0*$/
-    } descendants($self->master // return);
+    } children($self->master // return);
 }
 
 

@@ -13,7 +13,7 @@ use Scalar::Util qw(refaddr weaken);
 use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC sleep);
 
 our @EXPORT_OK = qw(
-    alive await_exit descendants end_with_test guard now read_file
+    alive await_exit children descendants end_with_test guard now read_file
     reserve_port spawn to_null wait_until write_file
 );
 
@@ -139,6 +139,17 @@ sub _stat ($pid) {
 sub alive ($pid) {
     my ($state) = _stat($pid);
     return defined $state && $state !~ /[ZX]/;
+}
+
+
+# The living processes that $pid itself has started, sorted by id.
+sub children ($pid) {
+    my $list = "/proc/$pid/task/$pid/children";
+    return sort { $a <=> $b } grep { alive($_) } split ' ', read_file($list)
+        if -e $list;
+
+    # a kernel that has no such list
+    return grep { (_stat($_))[1] == $pid } descendants($pid);
 }
 
 
