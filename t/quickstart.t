@@ -5,9 +5,14 @@ use v5.36;
 use Cwd 'realpath';
 use File::Basename 'dirname';
 use File::Temp;
+use JSON::PP;
 use Test::More;
 
-use Test::Gateway::System 'read_file';
+use Test::Gateway::Azure
+    qw(entra imds jwt openai CLIENT_ID CLIENT_SECRET TENANT_ID);
+use Test::Gateway::System qw(read_file write_file);
+
+use constant PROMPT => 'Write a tagline for an ice cream brand:';
 
 my $root = realpath(dirname(__FILE__) . '/..');
 my $folder = File::Temp->newdir;
@@ -32,10 +37,13 @@ like $output, qr/managed_identity, its token valid for \d+ min/,
     'and says which identity was used, and for how long';
 is_deeply [running()], [], 'it stops everything';
 
+my @module = module();
+
 
 subtest '--serve' => sub {
     my ($status, $output) = quickstart('--serve');
     is $status, 0, 'a second run succeeds';
+    is_deeply [module()], \@module, 'and builds nothing';
 
     my ($gateway) = $output =~ m{gateway is (http://127\.0\.0\.1:\d+)};
     my ($openai) = $output =~ m{Azure OpenAI  (http://127\.0\.0\.1:\d+)};
@@ -53,6 +61,71 @@ subtest '--serve' => sub {
     ($status) = quickstart('--stop');
     is $status, 0, '--stop stops it';
     is_deeply [running()], [], 'and leaves nothing';
+};
+
+
+# the service itself, with an identity that the default chain finds
+for my $case (
+    ['managed_identity', 'my-deployment'],
+    ['environment', 'my-deployment'],
+    ['managed_identity', ''],
+) {
+    my ($identity, $deployment) = @$case;
+
+    subtest "an endpoint, $identity, deployment '$deployment'" => sub {
+        my $token = jwt(jti => $identity);
+        my $openai = openai(token => $token, handler => \&answers);
+        my $imds = imds(access_token => $token);
+        my $entra = entra(access_token => $token, tls => 0);
+        local @ENV{qw(AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_SECRET)}
+            = (TENANT_ID, CLIENT_ID, CLIENT_SECRET);
+        local $ENV{AZURE_AUTHORITY_HOST} = $entra->url;
+        local $ENV{AZURE_POD_IDENTITY_AUTHORITY_HOST} = $imds->url
+            if $identity eq 'managed_identity';
+        local $ENV{AZURE_OPENAI_ENDPOINT} = $openai->url;
+        local $ENV{AZURE_OPENAI_DEPLOYMENT} = $deployment;
+        my ($status, $output) = quickstart();
+
+        is $status, 0, 'the run succeeds' or diag $output;
+        unlike $output, qr/stand-ins/, 'without stand-ins';
+        like $output, qr/^  A real tagline\.$/m, 'it prints the completion';
+        like $output, qr/^Identity: $identity, .* valid for \d+ min$/m,
+            'and the identity';
+        is is_streamed($output), length $deployment ? 1 : 0,
+            'and the chat where there is a deployment for it';
+
+        my ($completion, @chat) = $openai->requests;
+        is $completion->{target}, '/openai/deployments/'
+            . ($deployment || 'text-davinci-003')
+            . '/completions?api-version=2022-12-01', 'the completion is asked';
+        is_deeply decode_json($completion->{body}),
+            { prompt => PROMPT, max_tokens => 100 }, 'as it should be';
+        is_deeply [map { $_->{target} =~ s/\?.*//r } @chat],
+            [map { "/openai/deployments/$_/chat/completions" }
+                grep { length } $deployment], 'then the chat';
+        is_deeply [grep { exists $_->{header}{'api-key'} }
+            $completion, @chat], [], 'no key comes by';
+        is_deeply [running()], [], 'and nothing is left';
+    };
+}
+
+
+subtest 'an nginx of before 1.19.5' => sub {
+    mkdir "$folder/bin";
+    chomp(my $nginx = `PATH=\$PATH:/usr/sbin command -v nginx`);
+    write_file("$folder/bin/nginx", <<"END", 0755);
+#!/bin/sh
+case " \$* " in
+    *" -h "*) $nginx -h 2>&1 | sed 's/^  -e .*//; s/\\[-e filename\\] //' ;;
+    *" -e "*) echo 'nginx: invalid option: "e"' >&2; exit 1 ;;
+    *) exec $nginx "\$@" ;;
+esac
+END
+    local $ENV{PATH} = "$folder/bin:$ENV{PATH}";
+    my ($status, $output) = quickstart();
+
+    is $status, 0, 'has no option -e, which is not needed' or diag $output;
+    is_deeply [running()], [], 'and is stopped like any';
 };
 
 
@@ -78,6 +151,32 @@ sub quickstart (@arguments) {
     my $output = "$folder/output";
     system "$run @arguments > $output 2>&1 < /dev/null";
     return $?, read_file($output);
+}
+
+
+# The module's inode and time: a module that is built again is a new file.
+sub module () {
+    return (stat "$folder/clone/.build/ngx_http_aoai_aad_module.so")[1, 9];
+}
+
+
+# Answers as the service does; the chat in small pieces.
+sub answers ($request, $reply, $usual) {
+    my $usually = $usual->();
+    return $usually if $usually->[0] != 200;
+
+    return [200, ['Content-Type' => 'application/json'], encode_json(
+        { choices => [{ text => "\n\nA real tagline." }] })]
+        if $request->{path} !~ /chat/;
+    return [200, ['Content-Type' => 'text/event-stream'], join '',
+        map({ 'data: ' . encode_json({ choices => [{ delta =>
+            { content => $_ } }] }) . "\n\n" } 'Scoops', ' of', ' words.'),
+        "data: [DONE]\n\n"];
+}
+
+
+sub is_streamed ($output) {
+    return $output =~ /^  Scoops of words\.$/m ? 1 : 0;
 }
 
 
