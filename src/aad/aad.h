@@ -199,6 +199,17 @@ int aad_authority_host(const char *value, char *host, size_t size,
 /* Checks a scope.  Returns 0, or -1 with the reason in 'error'. */
 int aad_scope(const char *value, aad_error_t *error);
 
+/*
+ * Whether authority and scope, or authority and the host that a token is for
+ * ("name" or "*.suffix", with ":port" or not), are of two different clouds.
+ * Nothing is said of an authority or a name that is none of Azure's own.
+ * Returns 0, or -1 with words for the operator in 'warning'.
+ */
+int aad_settings_warning(const aad_settings_t *settings,
+    aad_error_t *warning);
+int aad_host_warning(const aad_settings_t *settings, const char *host,
+    aad_error_t *warning);
+
 /* Checks the URL of an egress proxy.  Returns 0, or -1 with the reason. */
 int aad_proxy(const char *value, aad_error_t *error);
 

@@ -111,6 +111,12 @@ int aad_url_parse(const char *text, aad_url_t *url);
 /* The resource that v1 endpoints want: the scope without "/.default". */
 void aad_resource(const char *scope, char *resource, size_t size);
 
+/*
+ * The audience of a managed identity's token that an app of the authority's
+ * cloud takes for its assertion: a static string.
+ */
+const char *aad_cloud_exchange_audience(const char *authority_host);
+
 /* Milliseconds left of the call, 0 when it is over or cancelled. */
 int64_t aad_time_left_ms(const aad_call_t *call);
 
