@@ -132,7 +132,7 @@ test_documented_forms_are_read(void **state)
         { 404, "{\"error\":{\"code\":\"ManagedIdentityNotFound\","
           "\"message\":\"Not found\",\"correlationId\":\"1\"}}",
           "status 404, ManagedIdentityNotFound: Not found",
-          "ManagedIdentityNotFound", "" },
+          "ManagedIdentityNotFound", "1" },
 
         { 500, "{}", "status 500", "", "" },
         { 500, "{\"error\":null,\"error_description\":1,\"message\":[]}",
