@@ -165,12 +165,11 @@ ngx_http_aoai_aad_check_upstream(ngx_conf_t *cf,
         return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
     }
 
-    if (!(uscf->flags & NGX_HTTP_UPSTREAM_CREATE)) {
-        ngx_http_aoai_aad_check_server(cf, alcf, uscf, &uscf->host);
-        return NGX_OK;
-    }
+    /* of an upstream block too: it is what proxy_pass and "Host" say */
 
-    if (uscf->servers == NULL) {
+    ngx_http_aoai_aad_check_server(cf, alcf, uscf, &uscf->host);
+
+    if (!(uscf->flags & NGX_HTTP_UPSTREAM_CREATE) || uscf->servers == NULL) {
         return NGX_OK;
     }
 
