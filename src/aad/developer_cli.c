@@ -260,6 +260,10 @@ aad_cli_refused(const aad_developer_cli_t *cli, aad_call_t *call,
 
     aad_text_clean(words, sizeof(words), words);
 
+    if (attempt->trace_id[0] != '\0') {
+        aad_text_end(words, " Trace ID:");
+    }
+
     return aad_reason(call, AAD_FAILED, "%s ended with code %d: %.400s",
                       cli->program, output->status,
                       words[0] != '\0' ? words : error->text);

@@ -79,6 +79,9 @@ int aad_is_space(char c);
  */
 void aad_text_clean(char *clean, size_t size, const char *text);
 
+/* Ends the text where the mark begins, if it has it. */
+void aad_text_end(char *text, const char *mark);
+
 /* Formats the error's sentence and returns -1, so that it can be returned. */
 int aad_error(aad_error_t *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

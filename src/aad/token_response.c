@@ -2,7 +2,7 @@
 /*
  * Copyright (C) the ngx_http_aoai_aad_module authors
  *
- * Token and error bodies; the only file that knows cJSON.
+ * Token and error bodies; with azd_complaint.c all that knows cJSON.
  */
 
 
@@ -196,6 +196,10 @@ aad_error_read(aad_call_t *call, const cJSON *json,
         snprintf(words, sizeof(words), "%.*s", (int) strcspn(message, "\r\n"),
                  message);
         aad_text_clean(words, sizeof(words), words);
+
+        if (attempt->trace_id[0] != '\0') {
+            aad_text_end(words, " Trace ID:");
+        }
     }
 
     aad_text_clean(word, AAD_CODE_BYTES, code);

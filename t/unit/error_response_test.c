@@ -95,6 +95,17 @@ test_documented_forms_are_read(void **state)
           "status 401, invalid_client: AADSTS7000215: Invalid client secret "
           "provided.", "AADSTS7000215", UNIT_OBJECT },
 
+        /* ids on the same line, which are told apart from it */
+
+        { 400, "{\"error\":\"x\",\"error_description\":\"AADSTS90002: No "
+          "tenant. Trace ID: 1 Correlation ID: 2 Timestamp: 3\","
+          "\"trace_id\":\"1\"}",
+          "status 400, x: AADSTS90002: No tenant.", "AADSTS90002", "" },
+        { 400, "{\"error\":\"x\",\"error_description\":\"AADSTS90002: No "
+          "tenant. Trace ID: 1\"}",
+          "status 400, x: AADSTS90002: No tenant. Trace ID: 1",
+          "AADSTS90002", "" },
+
         /* the code of the description where there is no list of them */
 
         { 400, "{\"error\":\"invalid_request\",\"error_description\":"
