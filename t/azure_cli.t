@@ -21,7 +21,7 @@ use constant {
 my $openai = openai();
 
 
-subtest 'the call' => sub {
+subtest '4.1 command' => sub {
     my %env = (AZURE_CLIENT_SECRET => 'secret', LD_LIBRARY_PATH => '/none',
         PERL5LIB => '/none');
     my ($gateway, $bin) = gateway(env => \%env);
@@ -29,7 +29,7 @@ subtest 'the call' => sub {
     my $answer = request($gateway->port('gateway'), GET => '/');
     is token($answer), 'az-token', 'the token is used';
     like $answer->{header}{'x-expires-in'}, qr/^359\d$/,
-        'as long as expires_on says';
+        'as long as expires_on says (4.3)';
 
     my ($call, @more) = az_calls($bin);
     is @more, 0, 'az was called once';
@@ -51,7 +51,7 @@ subtest 'the call' => sub {
 };
 
 
-subtest 'what else az needs of the environment' => sub {
+subtest '4.1 environment' => sub {
     my %env = (AZURE_CONFIG_DIR => '%%DIR%%/config',
         HTTPS_PROXY => 'http://me:pass-word@127.0.0.1:1',
         NO_PROXY => 'localhost,127.0.0.1');
@@ -77,7 +77,7 @@ subtest 'what else az needs of the environment' => sub {
 };
 
 
-subtest 'parameters' => sub {
+subtest '4.1 command, tenant and subscription' => sub {
     my ($gateway, $bin) = gateway(locations => [
         location('/tenant', "tenant_id=${\TENANT_ID}"),
         location('/domain', 'tenant_id=contoso.onmicrosoft.com'),
@@ -103,7 +103,7 @@ subtest 'parameters' => sub {
 };
 
 
-subtest 'path=' => sub {
+subtest '4.1 launch, path=' => sub {
     my ($gateway, $bin) = gateway(
         locations => [location('/', 'path=%%DIR%%/bin/my-az')],
         az => { name => 'my-az' });
@@ -117,7 +117,7 @@ subtest 'path=' => sub {
 };
 
 
-subtest 'an az before version 2.54' => sub {
+subtest '4.3 expiresOn alone, before version 2.54' => sub {
     my $token = jwt(exp => time + 1234);
     my ($gateway) = gateway(
         az => { does => 'old', token => $token });
@@ -130,7 +130,7 @@ subtest 'an az before version 2.54' => sub {
 };
 
 
-subtest 'an az that warns' => sub {
+subtest '4.3 warnings around the JSON' => sub {
     my ($gateway) = gateway(az => { perl => <<'END' });
 print "WARNING: A new release is available.\n";
 print STDERR "WARNING: az login is old.\n";
@@ -143,31 +143,60 @@ END
 };
 
 
+subtest '4.2 validation' => sub {
+    for my $wrong ('tenant_id=-x', '"tenant_id=a b.c"', '"tenant_id=a.b;c"',
+        'subscription=-x', '"subscription=a;b"', 'subscription=a$(b)',
+        "tenant_id=${\TENANT_ID} subscription=x")
+    {
+        my $check = Test::Gateway->new(http => <<"END")->check;
+    server {
+        listen 127.0.0.1:%%PORT_gateway%%;
+${\location('/', $wrong)}
+    }
+END
+        isnt $check->{status}, 0, "$wrong is refused";
+        like $check->{output}, qr/"aoai_aad_credential": .*nginx\.conf:\d+/,
+            'with the directive and its line';
+    }
+    for my $scope ('-x/.default', '"a b/.default"', "'a;b/.default'") {
+        my $check = Test::Gateway->new(http => <<"END")->check;
+    server {
+        listen 127.0.0.1:%%PORT_gateway%%;
+${\location('/', '', "aoai_aad_scope $scope;")}
+    }
+END
+        isnt $check->{status}, 0, "scope $scope is refused";
+    }
+};
+
+
 # how az misbehaves => the result, and the words of the log
 my $SECRET = jwt(jti => 'not for the log');
 my %FAULTS = (
-    'is missing' => [{ name => 'zz' }, 'unavailable', 'az is not installed'],
-    'is not logged in' => [{ does => 'not_logged_in' }, 'unavailable',
+    '4.4 az missing' => [{ name => 'zz' }, 'unavailable',
+        'az is not installed'],
+    '4.4 not logged in' => [{ does => 'not_logged_in' }, 'unavailable',
         'az login', 'HOME'],
-    'is refused' => [{ does => 'aadsts', code => 50076 }, 'failed',
-        'AADSTS50076: The sign-in was refused'],
-    'prints junk' => [{ does => 'junk' }, 'failed', 'JSON'],
-    'prints nothing' => [{ perl => '' }, 'failed', 'code 0'],
-    'prints too much' => [{ does => 'huge' }, 'unavailable', 'more than'],
-    'prints half a token' => [{ perl => qq(print '{"accessToken": "$SECRET'),
+    '4.4 needs interaction' => [{ does => 'aadsts', code => 50076 },
+        'failed', 'AADSTS50076: The sign-in was refused'],
+    '4.4 bad JSON' => [{ does => 'junk' }, 'failed', 'JSON'],
+    '4.4 nothing' => [{ perl => '' }, 'failed', 'code 0'],
+    '4.1 a cap on the output' => [{ does => 'huge' }, 'unavailable',
+        'more than'],
+    '4.4 half a token' => [{ perl => qq(print '{"accessToken": "$SECRET'),
         }, 'failed', 'JSON'],
-    'prints a token as an error' => [{ perl => qq(die "got $SECRET\\n") },
+    '4.4 a token as an error' => [{ perl => qq(die "got $SECRET\\n") },
         'failed', 'code'],
-    'is killed' => [{ perl => 'kill KILL => $$' }, 'failed', 'code -1'],
-    'prints a token that is none' => [{ token => "a\\nb$SECRET" }, 'failed',
+    '4.4 az killed' => [{ perl => 'kill KILL => $$' }, 'failed', 'code -1'],
+    '4.3 accessToken that is none' => [{ token => "a\\nb$SECRET" }, 'failed',
         'characters'],
-    'prints an old token' => [{ life => -10 }, 'failed', 'expired'],
+    '4.3 expires_on that is past' => [{ life => -10 }, 'failed', 'expired'],
 );
 
 for my $name (sort keys %FAULTS) {
     my ($behaviour, $result, @words) = $FAULTS{$name}->@*;
 
-    subtest "az $name" => sub {
+    subtest $name => sub {
         my ($gateway) = gateway(az => $behaviour,
             log_level => 'debug');
 
@@ -198,7 +227,7 @@ for my $path ('%%DIR%%/none/az', '%%DIR%%/plain', '%%DIR%%') {
 }
 
 
-subtest 'an az that hangs' => sub {
+subtest '4.4 timeout' => sub {
     my ($gateway, $bin) = gateway(
         locations => [location('/', '', 'aoai_aad_timeout 1s;')],
         az => { does => 'hanging' });

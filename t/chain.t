@@ -8,8 +8,8 @@ use JSON::PP;
 use Test::More;
 
 use Test::Gateway;
-use Test::Gateway::Azure qw(app_service az az_calls entra imds openai
-    CLIENT_ID CLIENT_SECRET TENANT_ID);
+use Test::Gateway::Azure qw(app_service az az_calls azd azd_calls entra imds
+    openai CLIENT_ID CLIENT_SECRET TENANT_ID);
 use Test::Gateway::Client 'request';
 use Test::Gateway::Server;
 use Test::Gateway::System 'wait_until';
@@ -194,6 +194,88 @@ subtest 'the reasons' => sub {
     my $chain = 'environment, managed_identity client_id=' . CLIENT_ID
         . ', azure_cli';
     like $line, qr/\Q$chain/, 'and says whose they are';
+    $gateway->stop;
+};
+
+
+subtest 'the steps behind one that is refused' => sub {
+    my ($gateway, %part) = gateway(has => { entra => 1, az => 1 },
+        env => { AZURE_CLIENT_SECRET => 'another' },
+        chain => ['environment', 'azure_cli', 'azure_developer_cli']);
+
+    is request($gateway->port('gateway'), GET => '/')->{status}, 503,
+        'there is no token';
+    my $line = reasons_are($gateway, 'environment failed');
+    like $line, qr/; not asked: azure_cli, azure_developer_cli \(chain: /,
+        'are named too';
+    my ($asked) = $part{entra}->requests;
+    my $id = $asked->{header}{'client-request-id'};
+    like $line, qr/AADSTS7000215: .* \(correlation id \S+, trace id \S+\),/,
+        'behind the code and the ids';
+    like $line, qr/\), which means: the client secret is wrong; .*; not/,
+        'and what to do';
+    like $id, qr/^[0-9a-f-]{36}$/, 'the request had an id';
+    $gateway->stop;
+};
+
+
+# Eight steps, each with more to say than an eighth of a line has room for.
+subtest 'many long reasons' => sub {
+    my $long = 'x' x 400;
+    my $error = { error => 'invalid_client', error_codes => [700016],
+        error_description => "AADSTS700016: $long",
+        correlation_id => '77777777-aaaa-4aaa-8aaa-777777777777',
+        trace_id => '66666666-ffff-4fff-8fff-666666666666' };
+    my $imds = answers(400, { error => 'invalid_request',
+        error_description => $long });
+    my $entra = answers(401, $error);
+    my $tool = '/none/' . 'y' x 200;
+    my ($gateway, %part) = gateway(
+        env => { AZURE_POD_IDENTITY_AUTHORITY_HOST => $imds->url,
+            AZURE_AUTHORITY_HOST => $entra->url },
+        chain => ['environment', 'managed_identity',
+            "managed_identity client_id=${\CLIENT_ID}",
+            "azure_cli path=$tool", "azure_cli path=${tool}1",
+            "azure_developer_cli path=$tool",
+            "azure_developer_cli path=${tool}2",
+            "client_secret tenant_id=${\TENANT_ID} client_id=${\CLIENT_ID}"
+            . ' secret=wrong-secret']);
+
+    is request($gateway->port('gateway'), GET => '/')->{status}, 503,
+        'there is no token';
+    my $line = reasons_are($gateway, 'environment is unavailable',
+        ('managed_identity is unavailable') x 2,
+        ('azure_cli is unavailable') x 2,
+        ('azure_developer_cli is unavailable') x 2, 'client_secret failed');
+    my @reasons = $line =~ /(?:failed|unavailable): (.*?)(?=; \w+ (?:failed
+        |is\ unavailable):|\ \(chain)/gx;
+    cmp_ok length, '>=', 30, 'a reason can be understood' for @reasons;
+    like $line, qr/AADSTS700016: x+\.\.\. \(/, 'the code is there';
+    my $end = '(correlation id 77777777-aaaa-4aaa-8aaa-777777777777, trace id '
+        . '66666666-ffff-4fff-8fff-666666666666), which means: no app with '
+        . 'this client id is in the tenant; is the tenant right, and the app '
+        . 'installed in it? (chain: ';
+    like $line, qr/\Q$end/, 'the ids and what to do are whole';
+    like $line, qr/\(chain: environment, managed_identity, .*\.\.\.\)$/,
+        'and so is the line';
+    cmp_ok length $line, '<', 2048, 'which nginx did not cut';
+    $gateway->stop;
+};
+
+
+subtest 'a developer\'s machine' => sub {
+    my ($gateway, %part) = gateway(has => { az => 1 },
+        az => { does => 'not_logged_in' },
+        chain => ['azure_cli', 'azure_developer_cli']);
+    my $bin = $part{bin};
+    $gateway->stop;
+    azd($bin);
+    $gateway->start;
+
+    my $answer = request($gateway->port('gateway'), GET => '/');
+    is $answer->{header}{'x-credential'}, 'azure_developer_cli',
+        'has a token of azd where az has none';
+    is scalar(azd_calls($bin)), 1, 'which is asked once';
     $gateway->stop;
 };
 

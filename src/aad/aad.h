@@ -31,6 +31,8 @@
 #define AAD_CODE_BYTES          64
 #define AAD_REASON_BYTES        512
 
+#define AAD_REPORT_BYTES_MIN    512
+
 
 /*
  * What asking a credential, or a whole chain, came to.  Unavailable: it does
@@ -119,13 +121,17 @@ typedef struct {
     const char             *hint;           /* what to do, NULL: not known */
     char                    code[AAD_CODE_BYTES];
     char                    correlation_id[AAD_ID_BYTES];
+    char                    trace_id[AAD_ID_BYTES];
     char                    reason[AAD_REASON_BYTES];
 } aad_attempt_t;
 
 
+/* What became of the chain; the steps after the last attempt are skipped. */
 typedef struct {
     aad_attempt_t           attempts[AAD_CHAIN_STEPS_MAX];
     size_t                  count;
+    const char             *skipped[AAD_CHAIN_STEPS_MAX];   /* type names */
+    size_t                  skipped_count;
 } aad_report_t;
 
 
@@ -150,6 +156,16 @@ aad_result_t aad_get_token(const aad_settings_t *settings,
 
 /* Wipes and frees what the token holds; harmless on a wiped one. */
 void aad_token_wipe(aad_token_t *token);
+
+/*
+ * Writes one line that says why there is no token: of every step what it came
+ * to, its reason, the ids under which the service finds the request in its
+ * logs, and what to do.  Where 'size' (with the NUL) is too small for all of
+ * it, the steps share what there is for their reasons; AAD_REPORT_BYTES_MIN
+ * are enough for the whole of the last step's ids and hint.  Returns the
+ * length.
+ */
+size_t aad_report_text(const aad_report_t *report, char *text, size_t size);
 
 
 /*
@@ -198,6 +214,17 @@ int aad_authority_host(const char *value, char *host, size_t size,
 
 /* Checks a scope.  Returns 0, or -1 with the reason in 'error'. */
 int aad_scope(const char *value, aad_error_t *error);
+
+/*
+ * Whether authority and scope, or authority and the host that a token is for
+ * ("name" or "*.suffix", with ":port" or not), are of two different clouds.
+ * Nothing is said of an authority or a name that is none of Azure's own.
+ * Returns 0, or -1 with words for the operator in 'warning'.
+ */
+int aad_settings_warning(const aad_settings_t *settings,
+    aad_error_t *warning);
+int aad_host_warning(const aad_settings_t *settings, const char *host,
+    aad_error_t *warning);
 
 /* Checks the URL of an egress proxy.  Returns 0, or -1 with the reason. */
 int aad_proxy(const char *value, aad_error_t *error);

@@ -50,13 +50,15 @@ aad_get_token(const aad_settings_t *settings, const aad_hooks_t *hooks,
 
     for (step = 0; step < settings->chain_length; step++) {
 
+        if (result != AAD_UNAVAILABLE) {
+            report->skipped[report->skipped_count++]
+                = settings->chain[step]->type->name;
+            continue;
+        }
+
         call.more_steps = step + 1 < settings->chain_length;
 
         result = aad_chain_step(&call, step, token, report);
-
-        if (result != AAD_UNAVAILABLE) {
-            break;
-        }
     }
 
     return result;
@@ -116,7 +118,10 @@ aad_chain_step(aad_call_t *call, size_t step, aad_token_t *token,
     }
 
     attempt->result = result;
-    attempt->hint = aad_hint(attempt->code);
+
+    if (attempt->hint == NULL) {
+        attempt->hint = aad_hint(attempt->code);
+    }
 
     if (result == AAD_OK) {
         token->step = step;

@@ -28,6 +28,7 @@ static const aad_credential_type_t *const  aad_credential_types[] = {
     &aad_environment,
     &aad_client_secret,
     &aad_azure_cli,
+    &aad_azure_developer_cli,
     NULL
 };
 
@@ -227,39 +228,6 @@ const char *
 aad_value(const aad_credential_t *credential, size_t slot)
 {
     return credential->values[slot].data;
-}
-
-
-int
-aad_repeats_secret(const aad_credential_t *credential, const char *words)
-{
-    int                 found;
-    const char         *value;
-    aad_secret_t        escaped;
-    const aad_value_t  *v;
-
-    for (v = credential->type->values; v->parameter || v->variable; v++) {
-
-        value = credential->values[v->slot].data;
-
-        if (!(v->flags & AAD_VALUE_SECRET) || value[0] == '\0') {
-            continue;
-        }
-
-        aad_secret_init(&escaped, AAD_VALUE_BYTES_MAX * 3);
-
-        found = strstr(words, value) != NULL
-                || aad_secret_append_escaped(&escaped, value) != 0
-                || strcasestr(words, escaped.data) != NULL;
-
-        aad_secret_wipe(&escaped);
-
-        if (found) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 

@@ -51,6 +51,7 @@ aad_http(aad_call_t *call, const aad_http_request_t *request,
 
     memset(response, 0, sizeof(aad_http_response_t));
     aad_secret_init(&response->body, AAD_BODY_BYTES_MAX);
+    response->authority = request->authority;
 
     transfer.call = call;
     transfer.response = response;

@@ -26,6 +26,10 @@
 #define AAD_CONNECT_TIMEOUT_MS      5000
 #define AAD_PROBE_TIMEOUT_MS        1000    /* IMDS, while a step follows */
 
+#define AAD_CLI_ARGUMENTS_MAX       12
+#define AAD_CLI_VARIABLES_MAX       4
+#define AAD_CLI_WISHES_MAX          3
+
 
 /* One call of aad_get_token() on its way through the chain. */
 typedef struct {
@@ -45,7 +49,10 @@ typedef struct {
  * characters; aad_secret_append_pair() adds "name=value", escaped so, with
  * an '&' before it unless it is the first; both return 0 or -1 like
  * aad_secret_append().  aad_secret_trim() drops white space at both ends.
+ * aad_secret_reserve() makes room for 'length' more bytes and the NUL, and
+ * returns 0 or -1 in the same way.
  */
+int aad_secret_reserve(aad_secret_t *secret, size_t length);
 int aad_secret_append_escaped(aad_secret_t *secret, const char *text);
 int aad_secret_append_pair(aad_secret_t *secret, const char *name,
     const char *value);
@@ -71,6 +78,9 @@ int aad_is_space(char c);
  * others that go into a log.
  */
 void aad_text_clean(char *clean, size_t size, const char *text);
+
+/* Ends the text where the mark begins, if it has it. */
+void aad_text_end(char *text, const char *mark);
 
 /* Formats the error's sentence and returns -1, so that it can be returned. */
 int aad_error(aad_error_t *error, const char *format, ...)
@@ -111,6 +121,12 @@ int aad_url_parse(const char *text, aad_url_t *url);
 /* The resource that v1 endpoints want: the scope without "/.default". */
 void aad_resource(const char *scope, char *resource, size_t size);
 
+/*
+ * The audience of a managed identity's token that an app of the authority's
+ * cloud takes for its assertion: a static string.
+ */
+const char *aad_cloud_exchange_audience(const char *authority_host);
+
 /* Milliseconds left of the call, 0 when it is over or cancelled. */
 int64_t aad_time_left_ms(const aad_call_t *call);
 
@@ -128,6 +144,8 @@ typedef struct {
 typedef struct {
     long                    status;
     int                     retry_after;    /* seconds, 0: not said */
+    int                     authority;      /* true: it answered, else an
+                                               endpoint of the machine */
     aad_secret_t            body;
 } aad_http_response_t;
 
@@ -181,18 +199,32 @@ int aad_token_response(const aad_secret_t *body, int64_t received_on,
 int aad_token_response_az(const aad_secret_t *body, int64_t received_on,
     int64_t now, aad_token_t *token, aad_error_t *error);
 
+/* The same for "azd auth token", whose expiry is a date of RFC 3339. */
+int aad_token_response_azd(const aad_secret_t *body, int64_t received_on,
+    int64_t now, aad_token_t *token, aad_error_t *error);
+
 /*
- * Reads an error body (RFC 6749 5.2, with Entra's error_codes and
- * correlation_id; or the forms of the managed identity endpoints) into the
- * step's code, correlation id and, in 'text', its words for people.
- * Anything that is no such JSON, or repeats a secret, is described instead.
+ * Reads an error body (RFC 6749 5.2, with Entra's error_codes and ids; or the
+ * forms of the managed identity endpoints) into the step's code, hint and ids
+ * and, in 'text', its words for people.  Anything that is no such JSON, or
+ * repeats a secret, is described instead.
  */
 void aad_error_response(aad_call_t *call, const aad_http_response_t *response,
     aad_error_t *text);
 
 
-/* What to do about an error code of Entra ID, or NULL: a static string. */
+/*
+ * What to do about an error: a static string, or NULL where nothing is known.
+ * aad_hint() goes by the code alone ("AADSTS7000215", "PermissionDenied").
+ * The other two are for an answer of the authority, or of an endpoint for
+ * managed identities: by its code, else by its word for the error, else by
+ * its HTTP status.
+ */
 const char *aad_hint(const char *code);
+const char *aad_hint_of_authority(const char *code, const char *error,
+    long status);
+const char *aad_hint_of_machine(const char *code, const char *error,
+    long status);
 
 
 /*
@@ -279,6 +311,7 @@ struct aad_credential_s {
 };
 
 extern const aad_credential_type_t  aad_azure_cli;
+extern const aad_credential_type_t  aad_azure_developer_cli;
 extern const aad_credential_type_t  aad_client_secret;
 extern const aad_credential_type_t  aad_environment;
 extern const aad_credential_type_t  aad_managed_identity;
@@ -286,10 +319,51 @@ extern const aad_credential_type_t  aad_managed_identity;
 /* The value as text, "" when it is not set. */
 const char *aad_value(const aad_credential_t *credential, size_t slot);
 
+/* Every type that runs a developer's tool has these as its first slots. */
+enum {
+    AAD_CLI_TENANT_ID,
+    AAD_CLI_FILE,
+    AAD_CLI_SEARCH,
+    AAD_CLI_VALUES                          /* the type's own begin here */
+};
+
+/* A command line tool that prints tokens; its lists end with NULL. */
+typedef struct {
+    const char             *program;
+    const char             *wishes[AAD_CLI_WISHES_MAX];     /* its words where
+                                               nobody is logged in; the first
+                                               is the mend */
+    const char             *directory;      /* the variable that moves what
+                                               its login has left */
+    const char             *variables[AAD_CLI_VARIABLES_MAX]; /* "name=value",
+                                               always set for it */
+
+    int                   (*token)(const aad_secret_t *out,
+        int64_t received_on, int64_t now, aad_token_t *token,
+        aad_error_t *error);
+
+    /* what its standard error says is wrong, cut to 'size' with the NUL */
+    void                  (*complaint)(const char *err, char *words,
+        size_t size);
+} aad_developer_cli_t;
+
 /*
- * Whether words of others repeat a secret of the credential, as it is or
- * percent-encoded: they must not get into a log then.  To be asked before
- * the words are cut.
+ * Runs the tool of the step with these arguments, NULL ends them, and the
+ * type's variables as its environment.  Returns what the step came to.
+ */
+aad_result_t aad_developer_cli(const aad_developer_cli_t *cli,
+    aad_call_t *call, const char *const *arguments, aad_token_t *token);
+
+/* The line that begins with "ERROR:", or else the first. */
+void aad_developer_cli_line(const char *err, char *words, size_t size);
+
+/* The message in azd's lines of JSON. */
+void aad_azd_complaint(const char *err, char *words, size_t size);
+
+/*
+ * Whether words of others repeat a secret of the credential in any usual
+ * encoding, or hold a token: they must not get into a log then.  To be asked
+ * before the words are cut.
  */
 int aad_repeats_secret(const aad_credential_t *credential, const char *words);
 

@@ -12,9 +12,6 @@
 #include <openssl/crypto.h>
 
 
-static int aad_secret_reserve(aad_secret_t *secret, size_t length);
-
-
 /* an empty secret can be read as a string; it is never written to */
 static char  aad_secret_empty[1];
 
@@ -159,11 +156,8 @@ aad_secret_wipe(aad_secret_t *secret)
 }
 
 
-/*
- * Makes room for 'length' more bytes and the NUL.  Memory that is outgrown is
- * wiped, which is why this is no realloc().
- */
-static int
+/* Memory that is outgrown is wiped, which is why this is no realloc(). */
+int
 aad_secret_reserve(aad_secret_t *secret, size_t length)
 {
     char    *data;

@@ -266,6 +266,19 @@ aad_text_clean(char *clean, size_t size, const char *text)
 }
 
 
+void
+aad_text_end(char *text, const char *mark)
+{
+    char  *end;
+
+    end = strstr(text, mark);
+
+    if (end != NULL) {
+        *end = '\0';
+    }
+}
+
+
 int
 aad_error(aad_error_t *error, const char *format, ...)
 {

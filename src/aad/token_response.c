@@ -2,7 +2,7 @@
 /*
  * Copyright (C) the ngx_http_aoai_aad_module authors
  *
- * Token and error bodies; the only file that knows cJSON.
+ * Token and error bodies; with azd_complaint.c all that knows cJSON.
  */
 
 
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include <cjson/cJSON.h>
 #include <openssl/crypto.h>
@@ -31,8 +32,17 @@ typedef struct {
 } aad_token_names_t;
 
 
-static void aad_error_read(aad_call_t *call, const cJSON *json, long status,
+static void aad_error_read(aad_call_t *call, const cJSON *json,
+    const aad_http_response_t *response, char word[AAD_CODE_BYTES],
     aad_error_t *text);
+static void aad_error_code(aad_call_t *call, const cJSON *json,
+    const char *words, const char *word);
+static void aad_error_id(aad_call_t *call, const cJSON *json,
+    const cJSON *error, const char *name, const char *other_name,
+    char id[AAD_ID_BYTES]);
+static int aad_token_response_tool(const aad_secret_t *body,
+    const aad_token_names_t *names, int64_t received_on, int64_t now,
+    aad_token_t *token, aad_error_t *error);
 static int aad_token_read(const aad_secret_t *body, const cJSON *json,
     const aad_token_names_t *names, int64_t received_on, int64_t now,
     aad_token_t *token, aad_error_t *error);
@@ -46,6 +56,8 @@ static int aad_base64url_decode(const char *text, size_t length,
 static int aad_json_has_nul(const char *text);
 static int aad_json_integer(const cJSON *json, const char *name,
     int64_t *value);
+static int aad_json_date(const cJSON *json, const char *name,
+    int64_t *seconds);
 static const char *aad_json_text(const cJSON *json, const char *name);
 static void aad_json_copy(const cJSON *json, const char *name, char *text,
     size_t size);
@@ -62,6 +74,10 @@ static const aad_token_names_t  aad_token_names = {
  */
 static const aad_token_names_t  aad_token_names_az = {
     "accessToken", "tokenType", "expires_in", "expires_on"
+};
+
+static const aad_token_names_t  aad_token_names_azd = {
+    "token", "tokenType", "expiresIn", "expiresOn"
 };
 
 
@@ -86,20 +102,17 @@ int
 aad_token_response_az(const aad_secret_t *body, int64_t received_on,
     int64_t now, aad_token_t *token, aad_error_t *error)
 {
-    int          rc;
-    cJSON       *json;
-    const char  *start;
+    return aad_token_response_tool(body, &aad_token_names_az, received_on,
+                                   now, token, error);
+}
 
-    /* az may print warnings around its JSON */
 
-    start = strchr(body->data, '{');
-    json = start != NULL ? cJSON_Parse(start) : NULL;
-
-    rc = aad_token_read(body, json, &aad_token_names_az, received_on, now,
-                        token, error);
-    aad_json_wipe(json);
-
-    return rc;
+int
+aad_token_response_azd(const aad_secret_t *body, int64_t received_on,
+    int64_t now, aad_token_t *token, aad_error_t *error)
+{
+    return aad_token_response_tool(body, &aad_token_names_azd, received_on,
+                                   now, token, error);
 }
 
 
@@ -107,14 +120,19 @@ void
 aad_error_response(aad_call_t *call, const aad_http_response_t *response,
     aad_error_t *text)
 {
-    cJSON  *json;
+    char            error[AAD_CODE_BYTES];
+    cJSON          *json;
+    aad_attempt_t  *attempt;
 
-    call->attempt->retry_after = response->retry_after;
+    attempt = call->attempt;
+    attempt->retry_after = response->retry_after;
+    attempt->code[0] = '\0';
+    error[0] = '\0';
 
     json = cJSON_ParseWithOpts(response->body.data, NULL, 1);
 
     if (cJSON_IsObject(json)) {
-        aad_error_read(call, json, response->status, text);
+        aad_error_read(call, json, response, error, text);
 
     } else {
         aad_error(text, "status %ld with %s instead of JSON",
@@ -123,17 +141,23 @@ aad_error_response(aad_call_t *call, const aad_http_response_t *response,
                   : strchr(response->body.data, '<') ? "HTML" : "something");
     }
 
+    attempt->hint = response->authority
+        ? aad_hint_of_authority(attempt->code, error, response->status)
+        : aad_hint_of_machine(attempt->code, error, response->status);
+
     aad_json_wipe(json);
 }
 
 
+/* 'word' is the service's own for the error, "invalid_client" */
 static void
-aad_error_read(aad_call_t *call, const cJSON *json, long status,
+aad_error_read(aad_call_t *call, const cJSON *json,
+    const aad_http_response_t *response, char word[AAD_CODE_BYTES],
     aad_error_t *text)
 {
     char            words[AAD_REASON_BYTES];
-    const char     *code, *message, *correlation_id;
-    const cJSON    *error, *number;
+    const char     *code, *message;
+    const cJSON    *error;
     aad_attempt_t  *attempt;
 
     attempt = call->attempt;
@@ -146,6 +170,7 @@ aad_error_read(aad_call_t *call, const cJSON *json, long status,
         message = aad_json_text(error, "message");
 
     } else {
+        error = json;
         code = aad_json_text(json, "error");
         message = aad_json_text(json, "error_description");
     }
@@ -154,50 +179,131 @@ aad_error_read(aad_call_t *call, const cJSON *json, long status,
         message = aad_json_text(json, "message");
     }
 
-    correlation_id = aad_json_text(json, "correlation_id");
-
-    if (correlation_id[0] == '\0') {
-        correlation_id = aad_json_text(json, "correlationId");
-    }
+    aad_error_id(call, json, error, "correlation_id", "correlationId",
+                 attempt->correlation_id);
+    aad_error_id(call, json, error, "trace_id", "traceId",
+                 attempt->trace_id);
 
     if (aad_repeats_secret(call->credential, code)
-        || aad_repeats_secret(call->credential, message)
-        || aad_repeats_secret(call->credential, correlation_id))
+        || aad_repeats_secret(call->credential, message))
     {
-        aad_error(text, "status %ld, and words that repeat a secret", status);
-        return;
+        code = message = "";
+        aad_text_clean(words, sizeof(words), "words that repeat a secret");
+
+    } else {
+        /* of its lines the first: the others have trace, id and time */
+
+        snprintf(words, sizeof(words), "%.*s", (int) strcspn(message, "\r\n"),
+                 message);
+        aad_text_clean(words, sizeof(words), words);
+
+        if (attempt->trace_id[0] != '\0') {
+            aad_text_end(words, " Trace ID:");
+        }
     }
 
-    aad_text_clean(attempt->code, sizeof(attempt->code), code);
+    aad_text_clean(word, AAD_CODE_BYTES, code);
+    aad_error_code(call, json, words, word);
 
-    /* of its lines the first: the others have trace, id and time */
-
-    snprintf(words, sizeof(words), "%.*s", (int) strcspn(message, "\r\n"),
-             message);
-    aad_text_clean(words, sizeof(words), words);
-
-    aad_error(text, "status %ld%s%s%s%.400s", status,
-              attempt->code[0] != '\0' ? ", " : "", attempt->code,
+    aad_error(text, "status %ld%s%s%s%.400s", response->status,
+              word[0] != '\0' ? ", " : "", word,
               words[0] != '\0' ? ": " : "", words);
+}
 
-    if (correlation_id[0] != '\0') {
-        aad_text_clean(attempt->correlation_id,
-                       sizeof(attempt->correlation_id), correlation_id);
-    }
 
-    number = cJSON_GetObjectItemCaseSensitive(json, "error_codes");
-    number = cJSON_GetArrayItem(number, 0);
+/*
+ * The step's code: Entra's number, which is told even where its words cannot
+ * be, else its word for the error.  Of several numbers it is the first about
+ * which there is something to say.
+ */
+static void
+aad_error_code(aad_call_t *call, const cJSON *json, const char *words,
+    const char *word)
+{
+    char           code[AAD_CODE_BYTES], first[AAD_CODE_BYTES];
+    const cJSON   *number;
 
-    if (cJSON_IsNumber(number) && number->valueint > 0) {
-        snprintf(attempt->code, sizeof(attempt->code), "AADSTS%d",
-                 number->valueint);
+    snprintf(code, sizeof(code), "%s", word);
 
-    } else if (strncmp(words, "AADSTS", 6) == 0
-               && words[6] >= '0' && words[6] <= '9')
+    if (strncmp(words, "AADSTS", 6) == 0
+        && words[6] >= '0' && words[6] <= '9')
     {
-        snprintf(attempt->code, sizeof(attempt->code), "%.*s",
+        snprintf(code, sizeof(code), "%.*s",
                  (int) (6 + strspn(words + 6, "0123456789")), words);
     }
+
+    first[0] = '\0';
+
+    cJSON_ArrayForEach(number, cJSON_GetObjectItemCaseSensitive(json,
+                                                             "error_codes"))
+    {
+        if (!cJSON_IsNumber(number) || number->valueint <= 0) {
+            continue;
+        }
+
+        snprintf(code, sizeof(code), "AADSTS%d", number->valueint);
+
+        if (first[0] == '\0') {
+            snprintf(first, sizeof(first), "%s", code);
+        }
+
+        if (aad_hint(code) != NULL) {
+            first[0] = '\0';
+            break;
+        }
+    }
+
+    if (first[0] != '\0') {
+        snprintf(code, sizeof(code), "%s", first);
+    }
+
+    if (!aad_repeats_secret(call->credential, code)) {
+        snprintf(call->attempt->code, sizeof(call->attempt->code), "%s",
+                 code);
+    }
+}
+
+
+/* An id that was sent stays where none comes back. */
+static void
+aad_error_id(aad_call_t *call, const cJSON *json, const cJSON *error,
+    const char *name, const char *other_name, char id[AAD_ID_BYTES])
+{
+    const char  *text;
+
+    text = aad_json_text(json, name);
+
+    if (text[0] == '\0') {
+        text = aad_json_text(json, other_name);
+    }
+
+    if (text[0] == '\0') {
+        text = aad_json_text(error, other_name);
+    }
+
+    if (text[0] != '\0' && !aad_repeats_secret(call->credential, text)) {
+        aad_text_clean(id, AAD_ID_BYTES, text);
+    }
+}
+
+
+/* a tool may print warnings around its JSON */
+static int
+aad_token_response_tool(const aad_secret_t *body,
+    const aad_token_names_t *names, int64_t received_on, int64_t now,
+    aad_token_t *token, aad_error_t *error)
+{
+    int          rc;
+    cJSON       *json;
+    const char  *start;
+
+    start = strchr(body->data, '{');
+    json = start != NULL ? cJSON_Parse(start) : NULL;
+
+    rc = aad_token_read(body, json, names, received_on, now, token, error);
+    aad_json_wipe(json);
+
+    return rc;
 }
 
 
@@ -333,6 +439,7 @@ aad_token_expiry(const cJSON *json, const aad_token_names_t *names,
     }
 
     if (aad_json_integer(json, names->expires_on, &token->expires_on) == 0
+        || aad_json_date(json, names->expires_on, &token->expires_on) == 0
         || aad_json_integer(claims, "exp", &token->expires_on) == 0)
     {
         return 0;
@@ -464,6 +571,58 @@ aad_json_integer(const cJSON *json, const char *name, int64_t *value)
     *value = strtoll(item->valuestring, &end, 10);
 
     return *end == '\0' ? 0 : -1;
+}
+
+
+/* RFC 3339 5.6 in UTC, "2006-01-02T15:04:05Z", with a fraction or without. */
+static int
+aad_json_date(const cJSON *json, const char *name, int64_t *seconds)
+{
+    int          length;
+    char         again[32];
+    time_t       time;
+    struct tm    tm;
+    const char  *text;
+
+    text = aad_json_text(json, name);
+    length = 0;
+
+    memset(&tm, 0, sizeof(struct tm));
+
+    if (strlen(text) < 20 || text[10] != 'T'
+        || sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon,
+                  &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &length)
+           != 6
+        || length != 19)
+    {
+        return -1;
+    }
+
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    time = timegm(&tm);
+
+    /* what is no date becomes another one, or was written in another way */
+
+    if (strftime(again, sizeof(again), "%Y-%m-%dT%H:%M:%S", &tm) != 19
+        || strncmp(text, again, 19) != 0)
+    {
+        return -1;
+    }
+
+    text += 19;
+
+    if (text[0] == '.') {
+        text += 1 + strspn(text + 1, "0123456789");
+    }
+
+    if (strcmp(text, "Z") != 0) {
+        return -1;
+    }
+
+    *seconds = (int64_t) time;
+
+    return 0;
 }
 
 

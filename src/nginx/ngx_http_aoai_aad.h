@@ -96,10 +96,20 @@ typedef struct {
 } ngx_http_aoai_aad_identity_t;
 
 
+/* where in the configuration something stands */
+typedef struct {
+    ngx_str_t                       file;
+    ngx_uint_t                      line;       /* 0: nowhere */
+} ngx_http_aoai_aad_place_t;
+
+
 typedef struct {
     ngx_str_t                       name;       /* lower case, no final dot */
     in_port_t                       port;       /* 0: any */
     unsigned                        wildcard:1; /* name: ".suffix" */
+    unsigned                        fits:1;     /* an authority's cloud */
+    char                           *misfit;     /* the authority it does not */
+    ngx_http_aoai_aad_place_t       place;
 } ngx_http_aoai_aad_host_t;
 
 
@@ -113,6 +123,10 @@ typedef struct {
     ngx_int_t                     (*input_filter_init)(void *data);
     void                          (*finalize_request)(ngx_http_request_t *r,
                                          ngx_int_t rc);
+
+    /* the warnings about clouds */
+    ngx_array_t                    *checked;    /* what was looked at */
+    ngx_array_t                     host_lists; /* ngx_array_t *, of host_t */
 
     /* of the environment, read with the first location that needs them */
     ngx_str_t                       authority_host;
@@ -130,6 +144,8 @@ typedef struct {
     ngx_str_t                       proxy;          /* "": off */
     ngx_array_t                    *allowed_hosts;  /* host_t */
     ngx_msec_t                      timeout;
+    ngx_http_aoai_aad_place_t       scope_place;
+    ngx_http_aoai_aad_place_t       authority_place;
 
     /* found while the levels are merged; NULL where nothing is to be done */
     ngx_http_aoai_aad_identity_t   *identity;
@@ -179,6 +195,14 @@ ngx_int_t ngx_http_aoai_aad_identify(ngx_conf_t *cf,
 ngx_array_t *ngx_http_aoai_aad_default_hosts(ngx_conf_t *cf);
 ngx_int_t ngx_http_aoai_aad_destination(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf);
+
+/* clouds */
+ngx_int_t ngx_http_aoai_aad_check_clouds(ngx_conf_t *cf,
+    ngx_http_aoai_aad_loc_conf_t *alcf);
+void ngx_http_aoai_aad_check_lists(ngx_conf_t *cf,
+    ngx_http_aoai_aad_main_conf_t *amcf);
+void ngx_http_aoai_aad_set_place(ngx_conf_t *cf,
+    ngx_http_aoai_aad_place_t *place);
 
 /* access */
 ngx_int_t ngx_http_aoai_aad_access_handler(ngx_http_request_t *r);

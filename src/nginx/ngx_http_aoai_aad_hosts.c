@@ -82,6 +82,8 @@ ngx_http_aoai_aad_allowed_hosts(ngx_conf_t *cf, ngx_command_t *cmd,
         {
             return NGX_CONF_ERROR;
         }
+
+        ngx_http_aoai_aad_set_place(cf, &host->place);
     }
 
     return NGX_CONF_OK;

@@ -211,6 +211,8 @@ ngx_http_aoai_aad_create_loc_conf(ngx_conf_t *cf)
      *     alcf->authority_host = { 0, NULL };
      *     alcf->ca_certificates = { 0, NULL };
      *     alcf->proxy = { 0, NULL };
+     *     alcf->scope_place = { { 0, NULL }, 0 };
+     *     alcf->authority_place = { { 0, NULL }, 0 };
      *     alcf->identity = NULL;
      *     alcf->handler = NULL;
      *     alcf->allowed_upstream = NULL;
@@ -237,6 +239,10 @@ ngx_http_aoai_aad_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->allowed_hosts, prev->allowed_hosts, NULL);
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 10000);
 
+    if (conf->scope.data == NULL) {
+        conf->scope_place = prev->scope_place;
+    }
+
     ngx_conf_merge_str_value(conf->scope, prev->scope,
                              NGX_HTTP_AOAI_AAD_SCOPE);
     ngx_conf_merge_str_value(conf->ca_certificates, prev->ca_certificates,
@@ -246,6 +252,7 @@ ngx_http_aoai_aad_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (conf->authority_host.data == NULL) {
         conf->authority_host = prev->authority_host;
+        conf->authority_place = prev->authority_place;
     }
 
     if (conf->proxy.data == NULL) {
@@ -301,7 +308,9 @@ ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
         }
     }
 
-    if (ngx_http_aoai_aad_identify(cf, conf) != NGX_OK) {
+    if (ngx_http_aoai_aad_identify(cf, conf) != NGX_OK
+        || ngx_http_aoai_aad_check_clouds(cf, conf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -411,6 +420,8 @@ ngx_http_aoai_aad_postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
+    ngx_http_aoai_aad_check_lists(cf, amcf);
+
     thread_pool = ngx_thread_pool_add(cf, NULL);
     if (thread_pool == NULL) {
         return NGX_ERROR;
@@ -515,6 +526,7 @@ ngx_http_aoai_aad_scope(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     alcf->scope = value[1];
+    ngx_http_aoai_aad_set_place(cf, &alcf->scope_place);
 
     return NGX_CONF_OK;
 }
@@ -553,6 +565,7 @@ ngx_http_aoai_aad_authority_host(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     alcf->authority_host.len = text.len - 1;
+    ngx_http_aoai_aad_set_place(cf, &alcf->authority_place);
 
     return NGX_CONF_OK;
 }

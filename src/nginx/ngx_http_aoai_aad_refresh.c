@@ -20,6 +20,11 @@
 /* how long nothing is looked at: bounds what a missed change can cost */
 #define NGX_HTTP_AOAI_AAD_IDLE_MSEC     60000
 
+/* of an entry about a failure: its chain's name, and date, process and words
+   around all that is said */
+#define NGX_HTTP_AOAI_AAD_NAME_BYTES    256
+#define NGX_HTTP_AOAI_AAD_LINE_BYTES    160
+
 
 /* clocks are read in whole seconds on the way, and may be adjusted a little */
 #define NGX_HTTP_AOAI_AAD_CLOCK_MSEC    3000
@@ -333,42 +338,28 @@ ngx_http_aoai_aad_log_token(ngx_http_aoai_aad_identity_t *identity,
 }
 
 
-/* one entry that answers "why have I no token" without a search */
+/*
+ * One entry that answers "why have I no token" without a search.  nginx cuts
+ * it at NGX_MAX_ERROR_STR: the chain's name and what stands around the report
+ * are kept short, and the report shares out the rest.
+ */
 static void
 ngx_http_aoai_aad_log_failure(ngx_http_aoai_aad_identity_t *identity,
     ngx_uint_t level, aad_report_t *report)
 {
-    u_char          text[NGX_MAX_ERROR_STR];
-    u_char         *p, *last;
-    size_t          i;
-    aad_attempt_t  *attempt;
+    char       text[NGX_MAX_ERROR_STR];
+    ngx_str_t  name;
 
-    p = text;
-    last = text + sizeof(text);
+    name = identity->name;
+    name.len = ngx_min(name.len, NGX_HTTP_AOAI_AAD_NAME_BYTES);
 
-    for (i = 0; i < report->count; i++) {
-        attempt = &report->attempts[i];
-
-        p = ngx_slprintf(p, last, "%s%s %s: %s", i ? "; " : "",
-                         attempt->credential,
-                         attempt->result == AAD_FAILED ? "failed"
-                                                       : "is unavailable",
-                         attempt->reason);
-
-        if (attempt->correlation_id[0]) {
-            p = ngx_slprintf(p, last, " (correlation id %s)",
-                             attempt->correlation_id);
-        }
-
-        if (attempt->hint) {
-            p = ngx_slprintf(p, last, ", which means: %s", attempt->hint);
-        }
-    }
+    (void) aad_report_text(report, text, sizeof(text) - name.len
+                                         - NGX_HTTP_AOAI_AAD_LINE_BYTES);
 
     ngx_log_error(level, ngx_cycle->log, 0,
-                  "aoai_aad: no %stoken: %*s (chain: %V)",
-                  ngx_http_aoai_aad_has_token(identity) ? "new " : "",
-                  (size_t) (p - text), text, &identity->name);
+                  "aoai_aad: no %stoken: %s (chain: %V%s)",
+                  ngx_http_aoai_aad_has_token(identity) ? "new " : "", text,
+                  &name, name.len < identity->name.len ? "..." : "");
 }
 
 

@@ -69,7 +69,7 @@ check_arguments(unit_identity_t *identity, const char *file,
 
 
 static void
-test_az_is_found_in_path_and_asked(void **state)
+test_4_1_command_and_launch(void **state)
 {
     char              file[512];
     unit_identity_t  *identity = *state;
@@ -88,7 +88,7 @@ test_az_is_found_in_path_and_asked(void **state)
 
 
 static void
-test_az_is_called_by_its_path(void **state)
+test_4_1_launch_by_path(void **state)
 {
     char              file[512];
     unit_identity_t  *identity = *state;
@@ -105,7 +105,7 @@ test_az_is_called_by_its_path(void **state)
 
 
 static void
-test_az_gets_the_tenant(void **state)
+test_4_1_command_with_a_tenant(void **state)
 {
     char              file[512];
     unit_identity_t  *identity = *state;
@@ -121,7 +121,7 @@ test_az_gets_the_tenant(void **state)
 
 
 static void
-test_az_gets_the_subscription(void **state)
+test_4_1_command_with_a_subscription(void **state)
 {
     char              file[512];
     unit_identity_t  *identity = *state;
@@ -169,7 +169,7 @@ sorted_lines(char *text, char **lines, size_t most)
 
 
 static void
-test_az_gets_what_it_needs_of_the_environment(void **state)
+test_4_1_environment(void **state)
 {
     char              noted[2048], path[512];
     char             *lines[16];
@@ -229,7 +229,7 @@ check_handed_on(unit_identity_t *identity, const char *reason)
 
 
 static void
-test_az_that_is_not_installed_hands_on(void **state)
+test_4_4_az_missing(void **state)
 {
     unit_identity_t  *identity = *state;
 
@@ -241,7 +241,7 @@ test_az_that_is_not_installed_hands_on(void **state)
 
 
 static void
-test_az_that_is_not_where_it_was_named_hands_on(void **state)
+test_4_4_az_missing_where_it_was_named(void **state)
 {
     unit_identity_t  *identity = *state;
 
@@ -252,7 +252,7 @@ test_az_that_is_not_where_it_was_named_hands_on(void **state)
 
 
 static void
-test_az_is_never_of_the_current_directory(void **state)
+test_4_1_az_is_never_of_the_current_directory(void **state)
 {
     char              before[UNIT_PATH_BYTES];
     aad_result_t      result;
@@ -290,7 +290,7 @@ test_later_entries_of_path_are_searched(void **state)
 
 
 static void
-test_az_without_a_login_hands_on(void **state)
+test_4_4_not_logged_in(void **state)
 {
     unit_identity_t  *identity = *state;
 
@@ -303,7 +303,7 @@ test_az_without_a_login_hands_on(void **state)
 
 
 static void
-test_az_without_an_account_hands_on(void **state)
+test_4_4_not_logged_in_to_an_account(void **state)
 {
     unit_identity_t  *identity = *state;
 
@@ -316,7 +316,7 @@ test_az_without_an_account_hands_on(void **state)
 
 
 static void
-test_az_that_lacks_its_interpreter_hands_on(void **state)
+test_4_4_az_that_lacks_its_interpreter(void **state)
 {
     unit_identity_t  *identity = *state;
 
@@ -330,7 +330,7 @@ test_az_that_lacks_its_interpreter_hands_on(void **state)
 
 
 static void
-test_az_that_hangs_hands_on(void **state)
+test_4_4_timeout(void **state)
 {
     int64_t           started_ms;
     unit_identity_t  *identity = *state;
@@ -349,13 +349,14 @@ test_az_that_hangs_hands_on(void **state)
 
 
 static void
-test_az_that_is_refused_stops(void **state)
+test_4_4_needs_interaction(void **state)
 {
     unit_identity_t      *identity = *state;
     const aad_attempt_t  *attempt;
 
     az(identity, "echo 'ERROR: AADSTS50076: Due to a change you must use "
-       "multi-factor authentication. Trace ID: 1' >&2\n"
+       "multi-factor authentication. Trace ID: " UNIT_CLIENT " Correlation "
+       "ID: " UNIT_OBJECT " Timestamp: 1' >&2\n"
        "echo 'Interactive authentication is needed. Please run:' >&2\n"
        "echo 'az login' >&2\nexit 1\n");
     unit_identity_step(identity, "azure_cli", NULL);
@@ -370,12 +371,16 @@ test_az_that_is_refused_stops(void **state)
     unit_assert_contains(attempt->reason, "az ended with code 1: ERROR: "
                          "AADSTS50076: Due to a change");
     unit_assert_lacks(attempt->reason, "Interactive");
+    unit_assert_lacks(attempt->reason, "Trace ID");
+    assert_string_equal(attempt->trace_id, UNIT_CLIENT);
+    assert_string_equal(attempt->correlation_id, UNIT_OBJECT);
+    unit_assert_contains(attempt->hint, "second factor");
     assert_int_equal(unit_server_requests(&identity->authority), 0);
 }
 
 
 static void
-test_other_errors_of_az_stop(void **state)
+test_4_4_other_errors_and_bad_json(void **state)
 {
     size_t            i;
     unit_identity_t  *identity = *state;
@@ -412,7 +417,7 @@ test_other_errors_of_az_stop(void **state)
 
 
 static void
-test_half_a_token_is_not_told(void **state)
+test_4_4_half_a_token_is_not_told(void **state)
 {
     size_t            i;
     unit_identity_t  *identity = *state;
@@ -454,7 +459,7 @@ test_password_of_the_proxy_is_not_told(void **state)
 
 
 static void
-test_token_counts_whatever_else_az_says(void **state)
+test_4_3_warnings_around_the_json(void **state)
 {
     unit_identity_t  *identity = *state;
 
@@ -468,7 +473,7 @@ test_token_counts_whatever_else_az_says(void **state)
 
 
 static void
-test_old_az_is_read_by_the_tokens_own_expiry(void **state)
+test_4_3_expires_on_of_an_old_az(void **state)
 {
     char              token[512], script[1024];
     unit_identity_t  *identity = *state;
@@ -493,25 +498,25 @@ int
 main(void)
 {
     static const struct CMUnitTest  tests[] = {
-        test(test_az_is_found_in_path_and_asked),
-        test(test_az_is_called_by_its_path),
-        test(test_az_gets_the_tenant),
-        test(test_az_gets_the_subscription),
-        test(test_az_gets_what_it_needs_of_the_environment),
-        test(test_az_that_is_not_installed_hands_on),
-        test(test_az_that_is_not_where_it_was_named_hands_on),
-        test(test_az_is_never_of_the_current_directory),
+        test(test_4_1_command_and_launch),
+        test(test_4_1_launch_by_path),
+        test(test_4_1_command_with_a_tenant),
+        test(test_4_1_command_with_a_subscription),
+        test(test_4_1_environment),
+        test(test_4_4_az_missing),
+        test(test_4_4_az_missing_where_it_was_named),
+        test(test_4_1_az_is_never_of_the_current_directory),
         test(test_later_entries_of_path_are_searched),
-        test(test_az_without_a_login_hands_on),
-        test(test_az_without_an_account_hands_on),
-        test(test_az_that_lacks_its_interpreter_hands_on),
-        test(test_az_that_hangs_hands_on),
-        test(test_az_that_is_refused_stops),
-        test(test_other_errors_of_az_stop),
-        test(test_half_a_token_is_not_told),
+        test(test_4_4_not_logged_in),
+        test(test_4_4_not_logged_in_to_an_account),
+        test(test_4_4_az_that_lacks_its_interpreter),
+        test(test_4_4_timeout),
+        test(test_4_4_needs_interaction),
+        test(test_4_4_other_errors_and_bad_json),
+        test(test_4_4_half_a_token_is_not_told),
         test(test_password_of_the_proxy_is_not_told),
-        test(test_token_counts_whatever_else_az_says),
-        test(test_old_az_is_read_by_the_tokens_own_expiry)
+        test(test_4_3_warnings_around_the_json),
+        test(test_4_3_expires_on_of_an_old_az)
     };
 
     if (aad_global_init() != 0) {

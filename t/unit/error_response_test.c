@@ -95,6 +95,17 @@ test_documented_forms_are_read(void **state)
           "status 401, invalid_client: AADSTS7000215: Invalid client secret "
           "provided.", "AADSTS7000215", UNIT_OBJECT },
 
+        /* ids on the same line, which are told apart from it */
+
+        { 400, "{\"error\":\"x\",\"error_description\":\"AADSTS90002: No "
+          "tenant. Trace ID: 1 Correlation ID: 2 Timestamp: 3\","
+          "\"trace_id\":\"1\"}",
+          "status 400, x: AADSTS90002: No tenant.", "AADSTS90002", "" },
+        { 400, "{\"error\":\"x\",\"error_description\":\"AADSTS90002: No "
+          "tenant. Trace ID: 1\"}",
+          "status 400, x: AADSTS90002: No tenant. Trace ID: 1",
+          "AADSTS90002", "" },
+
         /* the code of the description where there is no list of them */
 
         { 400, "{\"error\":\"invalid_request\",\"error_description\":"
@@ -132,7 +143,7 @@ test_documented_forms_are_read(void **state)
         { 404, "{\"error\":{\"code\":\"ManagedIdentityNotFound\","
           "\"message\":\"Not found\",\"correlationId\":\"1\"}}",
           "status 404, ManagedIdentityNotFound: Not found",
-          "ManagedIdentityNotFound", "" },
+          "ManagedIdentityNotFound", "1" },
 
         { 500, "{}", "status 500", "", "" },
         { 500, "{\"error\":null,\"error_description\":1,\"message\":[]}",
@@ -323,6 +334,253 @@ test_words_that_repeat_a_secret_are_not_told(void **state)
 }
 
 
+/* Whether words that hold this are kept back. */
+static int
+is_kept_back(fixture_t *fixture, const char *words)
+{
+    char  text[1024];
+
+    snprintf(text, sizeof(text), "It was: %s", words);
+
+    return aad_repeats_secret(fixture->call.credential, text);
+}
+
+
+/* The fixture's credential with another secret. */
+static void
+use_secret(fixture_t *fixture, const char *secret)
+{
+    aad_credential_t  *credential;
+
+    credential = (aad_credential_t *) fixture->call.credential;
+    credential->set = 0;
+
+    assert_int_equal(aad_credential_set(credential, "secret", secret,
+                                        &fixture->error), 0);
+}
+
+
+static void
+test_secrets_are_found_in_any_usual_form(void **state)
+{
+    size_t              i;
+    fixture_t          *fixture = *state;
+    const char *const  *form;
+
+    static const struct {
+        const char             *secret;
+        const char             *forms[10];
+    } secrets[] = {
+        { "pass word+plus/slash=",
+          { "pass word+plus/slash=",
+
+            /* a form, with all escaped, and with what a browser escapes */
+            "pass+word%2Bplus%2Fslash%3D", "pass+word%2bplus/slash=",
+            "pass%20word%2Bplus%2fslash%3D",
+            "p%61ss%20%77ord+plus/slash=",
+
+            /* JSON in a JSON string, and a form in it */
+            "pass\\u0020word\\u002bplus\\/slash\\u003D",
+            "pass+word%2Bplus%2Fslash\\u00253D",
+
+            /* twice escaped */
+            "pass%2Bword%252Bplus%252Fslash%253D",
+
+            /* a page */
+            "pass word&#43;plus&#x2F;slash&#61;" } },
+
+        { "\"quoted\"\\back&amp;<x>",
+          { "\\\"quoted\\\"\\\\back&amp;<x>",
+            "\\u0022quoted\\u0022\\u005cback\\u0026amp;\\u003cx\\u003e",
+            "&quot;quoted&quot;\\back&amp;amp;&lt;x&gt;",
+            "%22quoted%22%5Cback%26amp%3B%3Cx%3E" } },
+
+        { "r\xc3\xa4tsel-\xe2\x82\xac-1",
+          { "r\xc3\xa4tsel-\xe2\x82\xac-1", "r\\u00e4tsel-\\u20AC-1",
+            "r%C3%A4tsel-%e2%82%ac-1", "r&#228;tsel-&#x20ac;-1" } },
+
+        /* base64, base64url, and behind what is one and two bytes long */
+
+        { "very?secret>~value",
+          { "dmVyeT9zZWNyZXQ+fnZhbHVl", "dmVyeT9zZWNyZXQ-fnZhbHVl",
+            "YTp2ZXJ5P3NlY3JldD5+dmFsdWU=", "OnZlcnk_c2VjcmV0Pn52YWx1ZQ",
+            "dmVyeT9zZWNyZXQ%2BfnZhbHVl" } },
+
+        { "pa55",
+          { "pa55", "xpa55x", "%70a55", "cGE1NQ==" } },
+
+        { "x", { "x", "%78", "\\u0078" } }
+    };
+
+    for (i = 0; i < unit_count(secrets); i++) {
+
+        use_secret(fixture, secrets[i].secret);
+
+        for (form = secrets[i].forms; *form != NULL; form++) {
+
+            if (!is_kept_back(fixture, *form)) {
+                fail_msg("\"%s\" is not found in \"%s\"", secrets[i].secret,
+                         *form);
+            }
+        }
+    }
+}
+
+
+static void
+test_other_words_are_told(void **state)
+{
+    size_t      i;
+    fixture_t  *fixture = *state;
+
+    static const char *const  words[] = {
+        "", "AADSTS7000215: Invalid client secret provided.", "Very/Secret",
+        "ery/Secret+0123456789=", "Very/Secret 0123456789=", "%", "%2",
+        "%zz", "\\", "\\u12", "&", "&#;", "&#x110000;", "+", "VmVyeS9TZWNyZXQ"
+    };
+
+    for (i = 0; i < unit_count(words); i++) {
+
+        if (is_kept_back(fixture, words[i])) {
+            fail_msg("\"%s\" is kept back", words[i]);
+        }
+    }
+}
+
+
+static void
+test_tokens_and_assertions_are_not_told(void **state)
+{
+    fixture_t  *fixture = *state;
+
+    refusal(fixture, 400, "{\"error\":\"invalid_client\",\"error_codes\":"
+            "[50027],\"error_description\":\"AADSTS50027: Invalid JWT "
+            "eyJhbGciOiJub25lIn0.e30.\"}");
+
+    assert_string_equal(fixture->error.text,
+                        "status 400: words that repeat a secret");
+    assert_string_equal(fixture->attempt.code, "AADSTS50027");
+    unit_assert_contains(fixture->attempt.hint, "no JWT");
+}
+
+
+static void
+test_password_in_a_url_is_a_secret_by_itself(void **state)
+{
+    fixture_t  *fixture = *state;
+
+    use_secret(fixture, "http://user:pa%73s-word@proxy.example.com:3128");
+    assert_true(is_kept_back(fixture, "pa%73s-word"));
+    assert_true(is_kept_back(fixture, "user:pa%73s-word"));
+    assert_false(is_kept_back(fixture, "proxy.example.com:3128"));
+
+    use_secret(fixture, "http://proxy.example.com:3128");
+    assert_false(is_kept_back(fixture, "3128"));
+
+    use_secret(fixture, "http://proxy.example.com/a:b@c");
+    assert_false(is_kept_back(fixture, "b"));
+}
+
+
+static void
+test_code_ids_and_hint_are_told_where_words_are_not(void **state)
+{
+    fixture_t  *fixture = *state;
+
+    fixture->response.authority = 1;
+
+    refusal(fixture, 401, "{\"error\":\"invalid_client\",\"error_codes\":"
+            "[7000215],\"error_description\":\"AADSTS7000215: " SECRET
+            "\",\"correlation_id\":\"" UNIT_OBJECT "\",\"trace_id\":\""
+            UNIT_CLIENT "\"}");
+
+    assert_string_equal(fixture->error.text,
+                        "status 401: words that repeat a secret");
+    assert_string_equal(fixture->attempt.code, "AADSTS7000215");
+    assert_string_equal(fixture->attempt.correlation_id, UNIT_OBJECT);
+    assert_string_equal(fixture->attempt.trace_id, UNIT_CLIENT);
+    unit_assert_contains(fixture->attempt.hint, "secret's value");
+}
+
+
+static void
+test_trace_ids_are_read(void **state)
+{
+    size_t      i;
+    fixture_t  *fixture = *state;
+
+    static const char *const  bodies[][2] = {
+        { "{\"error\":\"x\",\"trace_id\":\"" UNIT_CLIENT "\"}", UNIT_CLIENT },
+        { "{\"error\":{\"code\":\"x\",\"traceId\":\"" UNIT_CLIENT "\"}}",
+          UNIT_CLIENT },
+        { "{\"error\":\"x\",\"trace_id\":12}", "" },
+        { "{\"error\":\"x\",\"trace_id\":\"" SECRET "\"}", "" }
+    };
+
+    for (i = 0; i < unit_count(bodies); i++) {
+        refusal(fixture, 400, bodies[i][0]);
+        assert_string_equal(fixture->attempt.trace_id, bodies[i][1]);
+    }
+}
+
+
+static void
+test_hint_is_of_who_answers(void **state)
+{
+    size_t      i;
+    fixture_t  *fixture = *state;
+
+    static const struct {
+        int                     authority;
+        long                    status;
+        const char             *body;
+        const char             *hint;
+    } answers[] = {
+        { 1, 400, "{\"error\":\"invalid_request\"}", "tenant id" },
+        { 0, 400, "{\"error\":\"invalid_request\"}", "assign" },
+        { 1, 404, "", "aoai_aad_authority_host" },
+        { 0, 404, "", "being updated" },
+        { 0, 410, "{}", "70 seconds" },
+        { 1, 502, "<html></html>", "passes" },
+
+        /* of several numbers that about which there is something to say */
+
+        { 1, 400, "{\"error\":\"x\",\"error_codes\":[1,50076,2]}",
+          "second factor" }
+    };
+
+    for (i = 0; i < unit_count(answers); i++) {
+        fixture->response.authority = answers[i].authority;
+        refusal(fixture, answers[i].status, answers[i].body);
+
+        assert_non_null(fixture->attempt.hint);
+        unit_assert_contains(fixture->attempt.hint, answers[i].hint);
+    }
+
+    assert_string_equal(fixture->attempt.code, "AADSTS50076");
+
+    refusal(fixture, 400, "{\"error\":\"x\",\"error_codes\":[7,8]}");
+    assert_string_equal(fixture->attempt.code, "AADSTS7");
+    assert_null(fixture->attempt.hint);
+}
+
+
+static void
+test_second_answer_replaces_the_first(void **state)
+{
+    fixture_t  *fixture = *state;
+
+    refusal(fixture, 400, "{\"error\":\"x\",\"error_codes\":[50076]}");
+
+    aad_secret_wipe(&fixture->response.body);
+    fixture->response.status = 418;
+    aad_error_response(&fixture->call, &fixture->response, &fixture->error);
+
+    assert_string_equal(fixture->attempt.code, "");
+    assert_null(fixture->attempt.hint);
+}
+
+
 #define test(name)  cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 
@@ -338,7 +596,15 @@ main(void)
         test(test_words_are_no_format),
         test(test_id_that_was_sent_stays_where_none_comes_back),
         test(test_wish_to_wait_is_kept_whatever_the_body_is),
-        test(test_words_that_repeat_a_secret_are_not_told)
+        test(test_words_that_repeat_a_secret_are_not_told),
+        test(test_secrets_are_found_in_any_usual_form),
+        test(test_other_words_are_told),
+        test(test_tokens_and_assertions_are_not_told),
+        test(test_password_in_a_url_is_a_secret_by_itself),
+        test(test_code_ids_and_hint_are_told_where_words_are_not),
+        test(test_trace_ids_are_read),
+        test(test_hint_is_of_who_answers),
+        test(test_second_answer_replaces_the_first)
     };
 
     return cmocka_run_group_tests_name("error response", tests, NULL, NULL);

@@ -9,12 +9,13 @@ use JSON::PP;
 use MIME::Base64 'encode_base64url';
 use POSIX 'strftime';
 
-use Test::Gateway::AzureCli qw(az az_calls);
+use Test::Gateway::AzureCli qw(az az_calls azd azd_calls);
 use Test::Gateway::Certificates 'certificate';
 use Test::Gateway::Server;
 
 our @EXPORT_OK = qw(
-    app_service az az_calls entra form imds jwt openai sent_token
+    app_service az az_calls azd azd_calls entra form imds jwt openai
+    sent_token
     CLIENT_ID CLIENT_SECRET OBJECT_ID TENANT_ID
 );
 

@@ -1,4 +1,4 @@
-# A stand-in for the az command that notes how it was called.
+# Stand-ins for the az and azd commands that note how they were called.
 
 package Test::Gateway::AzureCli;
 
@@ -9,7 +9,7 @@ use File::Glob ':bsd_glob';
 
 use Test::Gateway::System qw(read_file write_file);
 
-our @EXPORT_OK = qw(az az_calls);
+our @EXPORT_OK = qw(az az_calls azd azd_calls);
 
 # The script: it notes the call under the next free number, then behaves.
 my $NOTE = <<'END';
@@ -59,6 +59,20 @@ sub token_json {
         '"tenant": "11111111-aaaa-4aaa-8aaa-111111111111"',
         qq("tokenType": "Bearer"\n}\n);
 }
+
+sub azd_json {
+    my ($token, $life) = @_;
+    my @utc = gmtime(time + $life);
+    return sprintf qq({"token":"%s","expiresOn":"%04d-%02d-%02dT%02d:%02d)
+        . qq(:%02dZ"}\n), $token, $utc[5] + 1900, $utc[4] + 1,
+        @utc[3, 2, 1, 0];
+}
+
+sub console_message {
+    my ($text) = @_;
+    print STDERR qq({"type":"consoleMessage","timestamp":")
+        . qq(2024-01-01T00:00:00Z","data":{"message":"\\nERROR: $text\\n"}}\n);
+}
 END
 
 my %DOES = (
@@ -94,6 +108,32 @@ print "\"}\n";
 END
 );
 
+my %AZD_DOES = (
+    %DOES,
+    ok => <<'END',
+print azd_json($token, $life);
+END
+    not_logged_in => <<'END',
+console_message('not logged in, run `azd auth login` to login');
+exit 1;
+END
+    aadsts => <<'END',
+console_message("fetching token: AADSTS$code: The sign-in was refused. "
+    . 'Trace ID: 66666666-ffff-4fff-8fff-666666666666 '
+    . 'Correlation ID: 77777777-aaaa-4aaa-8aaa-777777777777');
+console_message('reauthentication required, run `azd auth login` to login');
+exit 1;
+END
+    aadsts_new => <<'END',
+print STDERR qq({"error":"AuthenticationFailed","message":"AADSTS$code: )
+    . 'The sign-in was refused. '
+    . 'Trace ID: 66666666-ffff-4fff-8fff-666666666666 '
+    . 'Correlation ID: 77777777-aaaa-4aaa-8aaa-777777777777",'
+    . qq("suggestion":"Run azd auth login"}\n);
+exit 1;
+END
+);
+
 
 # Writes an executable az into a folder, which is made if need be; written
 # again it behaves differently. Options: does => ok (the default), old (no
@@ -102,14 +142,29 @@ END
 # text of a script of one's own; name => another command's name.
 # Returns the folder, for PATH.
 sub az ($folder, %behaviour) {
-    my $does = $behaviour{does} // 'ok';
-    my $perl = $behaviour{perl} // $DOES{$does} // die "az: no $does\n";
+    return _tool($folder, \%DOES, name => 'az', token => 'az-token',
+        %behaviour);
+}
+
+
+# The same for azd, whose errors are lines of JSON; it has no old, and also
+# aadsts_new (the form since 1.23.7).
+sub azd ($folder, %behaviour) {
+    return _tool($folder, \%AZD_DOES, name => 'azd', token => 'azd-token',
+        %behaviour);
+}
+
+
+sub _tool ($folder, $does, %behaviour) {
+    my $doing = $behaviour{does} // 'ok';
+    my $perl = $behaviour{perl} // $does->{$doing}
+        // die "$behaviour{name}: no $doing\n";
     my $settings = sprintf "my (\$token, \$life, \$code) = ('%s', %d, %d);\n",
-        $behaviour{token} // 'az-token', $behaviour{life} // 3599,
+        $behaviour{token}, $behaviour{life} // 3599,
         $behaviour{code} // 70043;
 
-    write_file("$folder/" . ($behaviour{name} // 'az'),
-        "#!$^X\n$NOTE\n$settings$perl", 0755);
+    write_file("$folder/$behaviour{name}", "#!$^X\n$NOTE\n$settings$perl",
+        0755);
     return $folder;
 }
 
@@ -123,6 +178,8 @@ sub az_calls ($folder, $name = 'az') {
         sort { ($a =~ /(\d+)$/)[0] <=> ($b =~ /(\d+)$/)[0] }
         glob "$folder/$name.calls/[0-9]*";
 }
+
+sub azd_calls ($folder) { return az_calls($folder, 'azd') }
 
 
 sub _call ($note) {
