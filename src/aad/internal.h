@@ -72,6 +72,12 @@ int aad_is_space(char c);
  */
 void aad_text_clean(char *clean, size_t size, const char *text);
 
+/*
+ * Writes a random UUID, RFC 4122 4.4.  Returns 0, or -1 and "" where there is
+ * no randomness.
+ */
+int aad_uuid(char *uuid, size_t size);
+
 /* Formats the error's sentence and returns -1, so that it can be returned. */
 int aad_error(aad_error_t *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
