@@ -15,6 +15,11 @@
 #include <string.h>
 
 
+/* what is shorter, and begins like a token, is a word by chance */
+#define AAD_TOKEN_BYTES_MIN     24
+
+
+static int aad_has_token(const char *words);
 static void aad_credential_default(aad_credential_t *credential,
     const aad_value_t *value, const aad_environment_t *environment);
 static int aad_credential_read(aad_credential_t *credential,
@@ -27,6 +32,7 @@ static const aad_credential_type_t *const  aad_credential_types[] = {
     &aad_managed_identity,
     &aad_environment,
     &aad_client_secret,
+    &aad_client_certificate,
     &aad_azure_cli,
     NULL
 };
@@ -183,6 +189,8 @@ aad_credential_destroy(aad_credential_t *credential)
         credential->type->destroy(credential);
     }
 
+    aad_certificate_free(credential->certificate);
+
     for (i = 0; i < AAD_VALUES_MAX; i++) {
         aad_secret_wipe(&credential->values[i]);
     }
@@ -231,6 +239,26 @@ aad_value(const aad_credential_t *credential, size_t slot)
 
 
 int
+aad_credential_path(const aad_credential_t *credential, const char *name,
+    char *path, size_t size, aad_error_t *error)
+{
+    int  n;
+
+    n = snprintf(path, size, "%s%s",
+                 name[0] != '/' && credential->directory != NULL
+                     ? credential->directory : "",
+                 name);
+
+    if (n < 0 || (size_t) n >= size) {
+        return aad_error(error, "the file name \"%.64s...\" is too long",
+                         name);
+    }
+
+    return 0;
+}
+
+
+int
 aad_repeats_secret(const aad_credential_t *credential, const char *words)
 {
     int                 found;
@@ -255,6 +283,34 @@ aad_repeats_secret(const aad_credential_t *credential, const char *words)
         aad_secret_wipe(&escaped);
 
         if (found) {
+            return 1;
+        }
+    }
+
+    return aad_has_token(words);
+}
+
+
+/*
+ * An assertion is made anew for each request, so that there is nothing to
+ * compare words with; but all of them, and tokens, begin with a header in
+ * JSON, which is "eyJ" in base64url, and go on for long.
+ */
+static int
+aad_has_token(const char *words)
+{
+    size_t  length;
+
+    for (words = strstr(words, "eyJ"); words != NULL;
+         words = strstr(words + 1, "eyJ"))
+    {
+        for (length = 0; length < AAD_TOKEN_BYTES_MIN; length++) {
+            if (!aad_is_unreserved(words[length])) {
+                break;
+            }
+        }
+
+        if (length == AAD_TOKEN_BYTES_MIN) {
             return 1;
         }
     }
@@ -311,14 +367,11 @@ aad_credential_read(aad_credential_t *credential, const aad_value_t *value,
     char           path[AAD_URL_BYTES_MAX];
     aad_secret_t  *content;
 
-    snprintf(path, sizeof(path), "%s%s",
-             name[0] != '/' && credential->directory != NULL
-                 ? credential->directory : "",
-             name);
-
     content = &credential->values[value->slot];
 
-    if (aad_file_read(path, content, error) != 0) {
+    if (aad_credential_path(credential, name, path, sizeof(path), error) != 0
+        || aad_file_read(path, content, error) != 0)
+    {
         return -1;
     }
 

@@ -2,7 +2,8 @@
 /*
  * Copyright (C) the ngx_http_aoai_aad_module authors
  *
- * Token and error bodies; the only file that knows cJSON.
+ * Token and error bodies; with client_assertion.c the only file that knows
+ * cJSON.
  */
 
 

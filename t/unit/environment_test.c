@@ -113,7 +113,8 @@ static void
 test_secret_that_is_not_set_hands_on(void **state)
 {
     principal_but(*state, "AZURE_CLIENT_SECRET", NULL);
-    check_handed_on(*state, "AZURE_CLIENT_SECRET is not set");
+    check_handed_on(*state, "AZURE_CLIENT_SECRET is not set, nor is "
+                    "AZURE_CLIENT_CERTIFICATE_PATH");
 }
 
 
@@ -121,7 +122,8 @@ static void
 test_empty_variable_hands_on(void **state)
 {
     principal_but(*state, "AZURE_CLIENT_SECRET", "");
-    check_handed_on(*state, "AZURE_CLIENT_SECRET is not set");
+    check_handed_on(*state, "AZURE_CLIENT_SECRET is not set, nor is "
+                    "AZURE_CLIENT_CERTIFICATE_PATH");
 }
 
 
