@@ -1,5 +1,6 @@
 # The whole path with real parts: the openai client, the gateway, a token
 # server that is certified for it, and an upstream that verifies the token.
+# Apps with a secret and with a certificate.
 
 use v5.36;
 
@@ -11,7 +12,7 @@ use JSON::PP 'decode_json';
 use Test::More;
 
 use Test::Gateway;
-use Test::Gateway::Certificates 'certificate';
+use Test::Gateway::Certificates qw(app_certificate certificate);
 use Test::Gateway::Client 'request';
 use Test::Gateway::System qw(await_exit read_file spawn);
 
@@ -22,11 +23,14 @@ my @server;
 my $tenant = '11111111-1111-4111-8111-111111111111';
 my $client = '22222222-2222-4222-8222-222222222222';
 my $secret = 'p~a.s-s_w+o/r=d&100%';
+my $app = '33333333-3333-4333-8333-333333333333';
+my $app_certificate = app_certificate();
 
 
 my $entra = server('entra.mjs', "--cert=$certificate->{certificate}",
     "--key=$certificate->{key}", "--tenant=$tenant", "--client-id=$client",
-    "--client-secret=$secret");
+    "--client-secret=$secret", "--app-id=$app",
+    "--app-certificate=$app_certificate->{certificate}");
 my $openai = server('azure-openai.mjs', "--issuer=$entra->{issuer}",
     "--jwks=$entra->{jwks_uri}", "--cert=$certificate->{certificate}",
     "--key=$certificate->{key}");
@@ -95,6 +99,38 @@ subtest 'a secret that is refused' => sub {
     $gateway->stop;
 };
 
+subtest 'an app with a certificate' => sub {
+    my $before = requests_for_a_token();
+    my $locations = '';
+    for my $chain (qw(off on)) {
+        $locations .= <<"END";
+        location /$chain/ {
+            aoai_aad on;
+            aoai_aad_credential client_certificate tenant_id=$tenant
+                client_id=$app certificate=$app_certificate->{certificate}
+                key=$app_certificate->{key} send_chain=$chain;
+            proxy_pass https://localhost:$openai->{port}/openai/v1/;
+        }
+END
+    }
+    my $gateway = Test::Gateway->new(http =>
+        $http =~ s/(client_max_body_size.*?;\n).*/$1$locations    }\n/sr)->start;
+
+    for my $chain (qw(off on)) {
+        is request($gateway->port('gateway'), GET => "/$chain/models")
+            ->{status}, 200, "the upstream takes its token: send_chain=$chain";
+    }
+    is requests_for_a_token(), $before + 2, 'both of its own';
+
+    my ($status, $output) = node($gateway, 'assertions.mjs',
+        "--server=https://localhost:$entra->{port}",
+        "--token-endpoint=$entra->{token_endpoint}", "--client-id=$app",
+        "--certificate=$app_certificate->{certificate}");
+    is $status, 0, 'jose is content with the assertions' or diag $output;
+    note $output;
+    $gateway->stop;
+};
+
 end_servers();
 done_testing;
 
@@ -124,10 +160,16 @@ sub end_servers () {
 
 # Runs the client. Returns its exit status and what it printed.
 sub client ($gateway, $mode) {
-    my $output = $gateway->dir . '/client.output';
+    return node($gateway, 'client.mjs', $mode || ());
+}
+
+
+# The same for a script of t/sdk.
+sub node ($gateway, $script, @arguments) {
+    my $output = $gateway->dir . '/node.output';
     unlink $output;
-    my $pid = spawn(['/usr/bin/env', 'node', "$folder/client.mjs",
-        $mode || ()], { PATH => $ENV{PATH},
+    my $pid = spawn(['/usr/bin/env', 'node', "$folder/$script", @arguments],
+        { PATH => $ENV{PATH},
         GATEWAY => 'http://127.0.0.1:' . $gateway->port('gateway'),
         NODE_EXTRA_CA_CERTS => $certificate->{ca} }, $output);
 

@@ -178,17 +178,27 @@ aad_credential_t *aad_credential_create(const char *type,
     const aad_environment_t *environment, aad_error_t *error);
 
 /*
- * Sets one parameter; files it names are read at once.  The value is copied.
+ * Sets one parameter; a file that it names is read at once, or for a
+ * certificate by aad_credential_complete().  The value is copied.
  * Returns 0, or -1 with the reason in 'error'.
  */
 int aad_credential_set(aad_credential_t *credential, const char *name,
     const char *value, aad_error_t *error);
 
 /*
- * Checks that all that is needed was set.  Returns 0, or -1 with the reason
- * in 'error'.  To be called once, after the last aad_credential_set().
+ * Checks that all that is needed was set, and reads what belongs together.
+ * Returns 0, or -1 with the reason in 'error'.  To be called once before the
+ * credential is used, after the last aad_credential_set() if there is any.
  */
 int aad_credential_complete(aad_credential_t *credential, aad_error_t *error);
+
+/*
+ * Whether a complete credential ends within 30 days of 'now', in Unix
+ * seconds, or has ended, or is not yet valid.  Returns 1 with a sentence that
+ * has the date in 'warning', or 0.
+ */
+int aad_credential_warning(const aad_credential_t *credential, int64_t now,
+    aad_error_t *warning);
 
 /* Wipes and frees the credential; NULL is allowed. */
 void aad_credential_destroy(aad_credential_t *credential);

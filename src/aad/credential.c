@@ -27,6 +27,7 @@ static const aad_credential_type_t *const  aad_credential_types[] = {
     &aad_managed_identity,
     &aad_environment,
     &aad_client_secret,
+    &aad_client_certificate,
     &aad_azure_cli,
     &aad_azure_developer_cli,
     NULL
@@ -184,6 +185,8 @@ aad_credential_destroy(aad_credential_t *credential)
         credential->type->destroy(credential);
     }
 
+    aad_certificate_free(credential->certificate);
+
     for (i = 0; i < AAD_VALUES_MAX; i++) {
         aad_secret_wipe(&credential->values[i]);
     }
@@ -228,6 +231,26 @@ const char *
 aad_value(const aad_credential_t *credential, size_t slot)
 {
     return credential->values[slot].data;
+}
+
+
+int
+aad_credential_path(const aad_credential_t *credential, const char *name,
+    char *path, size_t size, aad_error_t *error)
+{
+    int  n;
+
+    n = snprintf(path, size, "%s%s",
+                 name[0] != '/' && credential->directory != NULL
+                     ? credential->directory : "",
+                 name);
+
+    if (n < 0 || (size_t) n >= size) {
+        return aad_error(error, "the file name \"%.64s...\" is too long",
+                         name);
+    }
+
+    return 0;
 }
 
 
@@ -279,14 +302,11 @@ aad_credential_read(aad_credential_t *credential, const aad_value_t *value,
     char           path[AAD_URL_BYTES_MAX];
     aad_secret_t  *content;
 
-    snprintf(path, sizeof(path), "%s%s",
-             name[0] != '/' && credential->directory != NULL
-                 ? credential->directory : "",
-             name);
-
     content = &credential->values[value->slot];
 
-    if (aad_file_read(path, content, error) != 0) {
+    if (aad_credential_path(credential, name, path, sizeof(path), error) != 0
+        || aad_file_read(path, content, error) != 0)
+    {
         return -1;
     }
 

@@ -17,6 +17,23 @@
 int
 aad_file_read(const char *path, aad_secret_t *content, aad_error_t *error)
 {
+    if (aad_file_read_bytes(path, content, error) != 0) {
+        return -1;
+    }
+
+    if (memchr(content->data, '\0', content->length) != NULL) {
+        aad_secret_wipe(content);
+        return aad_error(error, "the file \"%s\" is no text", path);
+    }
+
+    return 0;
+}
+
+
+int
+aad_file_read_bytes(const char *path, aad_secret_t *content,
+    aad_error_t *error)
+{
     int      fd, rc;
     char     chunk[1024];
     ssize_t  n;
@@ -47,10 +64,6 @@ aad_file_read(const char *path, aad_secret_t *content, aad_error_t *error)
                            path, content->maximum);
             break;
         }
-    }
-
-    if (memchr(content->data, '\0', content->length) != NULL) {
-        rc = aad_error(error, "the file \"%s\" is no text", path);
     }
 
     OPENSSL_cleanse(chunk, sizeof(chunk));

@@ -31,6 +31,10 @@
 #define AAD_CLI_WISHES_MAX          3
 
 
+/* certificate.h has what is in it */
+typedef struct aad_certificate_s  aad_certificate_t;
+
+
 /* One call of aad_get_token() on its way through the chain. */
 typedef struct {
     const aad_settings_t   *settings;
@@ -62,9 +66,11 @@ void aad_secret_trim(aad_secret_t *secret);
 /*
  * Appends a file's content.  Returns 0, or -1 with the reason in 'error' and
  * nothing in 'content': unreadable, larger than the secret's maximum, or
- * with a NUL in it.
+ * with a NUL in it, which aad_file_read_bytes() allows.
  */
 int aad_file_read(const char *path, aad_secret_t *content,
+    aad_error_t *error);
+int aad_file_read_bytes(const char *path, aad_secret_t *content,
     aad_error_t *error);
 
 
@@ -81,6 +87,12 @@ void aad_text_clean(char *clean, size_t size, const char *text);
 
 /* Ends the text where the mark begins, if it has it. */
 void aad_text_end(char *text, const char *mark);
+
+/*
+ * Writes a random UUID, RFC 4122 4.4.  Returns 0, or -1 and "" where there is
+ * no randomness.
+ */
+int aad_uuid(char *uuid, size_t size);
 
 /* Formats the error's sentence and returns -1, so that it can be returned. */
 int aad_error(aad_error_t *error, const char *format, ...)
@@ -101,6 +113,7 @@ int aad_is_subscription(const char *value);
 int aad_is_url(const char *value);
 int aad_is_visible(const char *value);
 int aad_is_absolute_path(const char *value);
+int aad_is_switch(const char *value);
 
 /* Whether a host is a loopback address; names, localhost too, are not. */
 int aad_is_loopback(const char *host, size_t length);
@@ -241,6 +254,27 @@ aad_result_t aad_oauth_get_token(const aad_credential_t *credential,
 aad_result_t aad_client_secret_authenticate(aad_call_t *call,
     const aad_secret_t *client_secret, aad_secret_t *form);
 
+/*
+ * Reads what the values name into credential->certificate, wipes the password
+ * and sets the fingerprint.  Returns 0, or -1 with the reason in 'error'.
+ */
+int aad_client_certificate_read(aad_credential_t *credential,
+    aad_error_t *error);
+
+
+/* NULL is allowed. */
+void aad_certificate_free(aad_certificate_t *certificate);
+
+/*
+ * Adds an assertion to the form, signed for this one request: the endpoint
+ * may refuse to take it twice.  RFC 7523 2.2, as Microsoft's page "Microsoft
+ * identity platform application authentication certificate credentials" has
+ * it.  Returns AAD_OK, or AAD_FAILED with the step's reason.
+ */
+aad_result_t aad_client_assertion_authenticate(aad_call_t *call,
+    const aad_certificate_t *certificate, const char *client_id,
+    const char *token_endpoint, aad_secret_t *form);
+
 
 /* What a value must look like. */
 typedef struct {
@@ -254,12 +288,15 @@ extern const aad_form_t  aad_form_resource_id;
 extern const aad_form_t  aad_form_subscription;
 extern const aad_form_t  aad_form_url;
 extern const aad_form_t  aad_form_path;
+extern const aad_form_t  aad_form_switch;
 extern const aad_form_t  aad_form_visible;
 
 #define AAD_VALUE_SECRET    0x01            /* never shown */
 #define AAD_VALUE_FILE      0x02            /* the value is a file's content */
 #define AAD_VALUE_REQUIRED  0x04
 #define AAD_VALUE_DECIDES   0x08            /* a wrong one stops the chain */
+#define AAD_VALUE_PLACE     0x10            /* where to look, not what is
+                                               there: no part of identity */
 
 /* One way to a value of a credential: a parameter, a variable, or both. */
 typedef struct {
@@ -275,6 +312,16 @@ enum {
     AAD_APP_TENANT_ID,
     AAD_APP_CLIENT_ID,
     AAD_APP_VALUES                          /* the type's own begin here */
+};
+
+/* ... and every one that may have a certificate has these behind them. */
+enum {
+    AAD_CERTIFICATE_FILE = AAD_APP_VALUES,
+    AAD_CERTIFICATE_KEY,
+    AAD_CERTIFICATE_PASSWORD,
+    AAD_CERTIFICATE_SEND_CHAIN,             /* "on", or not set */
+    AAD_CERTIFICATE_FINGERPRINT,
+    AAD_CERTIFICATE_VALUES
 };
 
 /* A type of credential: one file each. */
@@ -304,6 +351,7 @@ struct aad_credential_s {
     const aad_credential_type_t  *type;
     void                         *state;    /* the type's own */
     char                         *directory;
+    aad_certificate_t            *certificate;  /* NULL: it has none */
     aad_secret_t                  values[AAD_VALUES_MAX];
     unsigned                      set;      /* bit a slot: by parameter */
     char                          complaint[AAD_REASON_BYTES];
@@ -312,6 +360,7 @@ struct aad_credential_s {
 
 extern const aad_credential_type_t  aad_azure_cli;
 extern const aad_credential_type_t  aad_azure_developer_cli;
+extern const aad_credential_type_t  aad_client_certificate;
 extern const aad_credential_type_t  aad_client_secret;
 extern const aad_credential_type_t  aad_environment;
 extern const aad_credential_type_t  aad_managed_identity;
@@ -359,6 +408,14 @@ void aad_developer_cli_line(const char *err, char *words, size_t size);
 
 /* The message in azd's lines of JSON. */
 void aad_azd_complaint(const char *err, char *words, size_t size);
+
+/*
+ * Writes the whole name of a file that the configuration names: a relative
+ * one is in the credential's directory.  Returns 0, or -1 with the reason in
+ * 'error'.
+ */
+int aad_credential_path(const aad_credential_t *credential, const char *name,
+    char *path, size_t size, aad_error_t *error);
 
 /*
  * Whether words of others repeat a secret of the credential in any usual

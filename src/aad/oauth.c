@@ -11,12 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <openssl/rand.h>
-
 
 static aad_result_t aad_oauth_post(aad_call_t *call, const char *endpoint,
     const aad_secret_t *form, aad_token_t *token);
-static void aad_oauth_request_id(char *id, size_t size);
 
 
 aad_result_t
@@ -79,7 +76,7 @@ aad_oauth_post(aad_call_t *call, const char *endpoint,
 
     /* Entra answers with it as "correlation_id" and finds it in its logs */
 
-    aad_oauth_request_id(id, sizeof(id));
+    (void) aad_uuid(id, sizeof(id));
     snprintf(header, sizeof(header), "client-request-id: %s", id);
     snprintf(call->attempt->correlation_id,
              sizeof(call->attempt->correlation_id), "%s", id);
@@ -118,25 +115,4 @@ aad_oauth_post(aad_call_t *call, const char *endpoint,
     aad_secret_wipe(&response.body);
 
     return result;
-}
-
-
-/* a random UUID, RFC 4122 4.4; ends up empty where there is no randomness */
-static void
-aad_oauth_request_id(char *id, size_t size)
-{
-    unsigned char  b[16];
-
-    if (RAND_bytes(b, sizeof(b)) != 1) {
-        id[0] = '\0';
-        return;
-    }
-
-    b[6] = (b[6] & 0x0f) | 0x40;
-    b[8] = (b[8] & 0x3f) | 0x80;
-
-    snprintf(id, size, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-"
-             "%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3], b[4], b[5],
-             b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
-             b[15]);
 }

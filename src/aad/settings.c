@@ -16,6 +16,8 @@
 #include <openssl/pem.h>
 
 
+static int aad_digest_credential(EVP_MD_CTX *md,
+    const aad_credential_t *credential);
 static int aad_digest_add(EVP_MD_CTX *md, const char *text);
 
 
@@ -170,10 +172,9 @@ int
 aad_settings_digest(const aad_settings_t *settings,
     unsigned char digest[AAD_DIGEST_BYTES])
 {
-    int                rc;
-    size_t             i, slot;
-    EVP_MD_CTX        *md;
-    aad_credential_t  *credential;
+    int          rc;
+    size_t       i;
+    EVP_MD_CTX  *md;
 
     md = EVP_MD_CTX_new();
     if (md == NULL) {
@@ -189,13 +190,7 @@ aad_settings_digest(const aad_settings_t *settings,
     rc |= aad_digest_add(md, settings->no_proxy);
 
     for (i = 0; i < settings->chain_length; i++) {
-
-        credential = settings->chain[i];
-        rc |= aad_digest_add(md, credential->type->name);
-
-        for (slot = 0; slot < AAD_VALUES_MAX; slot++) {
-            rc |= aad_digest_add(md, credential->values[slot].data);
-        }
+        rc |= aad_digest_credential(md, settings->chain[i]);
     }
 
     if (EVP_DigestFinal_ex(md, digest, NULL) != 1) {
@@ -203,6 +198,35 @@ aad_settings_digest(const aad_settings_t *settings,
     }
 
     EVP_MD_CTX_free(md);
+
+    return rc;
+}
+
+
+/* a file that was read is known by what was in it, wherever it lies */
+static int
+aad_digest_credential(EVP_MD_CTX *md, const aad_credential_t *credential)
+{
+    int                 rc;
+    size_t              slot;
+    unsigned            places;
+    const aad_value_t  *v;
+
+    places = 0;
+
+    for (v = credential->type->values; v->parameter || v->variable; v++) {
+        if (v->flags & AAD_VALUE_PLACE) {
+            places |= 1u << v->slot;
+        }
+    }
+
+    rc = aad_digest_add(md, credential->type->name);
+
+    for (slot = 0; slot < AAD_VALUES_MAX; slot++) {
+        if (!(places & (1u << slot))) {
+            rc |= aad_digest_add(md, credential->values[slot].data);
+        }
+    }
 
     return rc;
 }

@@ -36,6 +36,7 @@ const aad_form_t  aad_form_visible = {
 const aad_form_t  aad_form_path = {
     aad_is_absolute_path, "an absolute file name"
 };
+const aad_form_t  aad_form_switch = { aad_is_switch, "\"on\" or \"off\"" };
 
 
 int
@@ -134,6 +135,13 @@ int
 aad_is_absolute_path(const char *value)
 {
     return value[0] == '/';
+}
+
+
+int
+aad_is_switch(const char *value)
+{
+    return strcmp(value, "on") == 0 || strcmp(value, "off") == 0;
 }
 
 

@@ -2,7 +2,8 @@
 /*
  * Copyright (C) the ngx_http_aoai_aad_module authors
  *
- * Token and error bodies; with azd_complaint.c all that knows cJSON.
+ * Token and error bodies; with azd_complaint.c and client_assertion.c all
+ * that knows cJSON.
  */
 
 

@@ -98,6 +98,11 @@ ngx_http_aoai_aad_credential(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (aad_credential_warning(*credential, ngx_time(), &error)) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"aoai_aad_credential\": %s", error.text);
+    }
+
     return NGX_CONF_OK;
 }
 
@@ -294,6 +299,7 @@ ngx_http_aoai_aad_default_chain(ngx_conf_t *cf,
     ngx_http_aoai_aad_main_conf_t *amcf)
 {
     char              **type;
+    aad_error_t         error;
     ngx_array_t        *chain;
     aad_credential_t  **credential;
 
@@ -312,6 +318,17 @@ ngx_http_aoai_aad_default_chain(ngx_conf_t *cf,
         *credential = ngx_http_aoai_aad_create_credential(cf, *type);
         if (*credential == NULL) {
             return NGX_ERROR;
+        }
+
+        /* no line of a configuration is to blame here */
+
+        if (aad_credential_complete(*credential, &error) != 0) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "%s", error.text);
+            return NGX_ERROR;
+        }
+
+        if (aad_credential_warning(*credential, ngx_time(), &error)) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0, "%s", error.text);
         }
     }
 

@@ -1,21 +1,25 @@
 /*
  * A token server that is shaped as Entra ID: oidc-provider over TLS, with one
- * tenant and one application that has a client secret.
+ * tenant and one application that has a client secret, and one more where an
+ * application with a certificate, which signs by PS256, is named.
  *
  *     node entra.mjs --cert=FILE --key=FILE --tenant=ID --client-id=ID
  *         --client-secret=SECRET [--object-id=ID] [--lifetime=SECONDS]
+ *         [--app-id=ID --app-certificate=FILE]
  *
  * The certificate has to name "localhost". When ready, one line of JSON:
  *
  *     {"port":N,"issuer":"https://localhost:N/TENANT/v2.0",
  *      "token_endpoint":"...","jwks_uri":"..."}
  *
- * GET /requests answers {"token_requests":N}, refused ones included. Access
+ * GET /requests answers {"token_requests":N}, refused ones included, and GET
+ * /assertions the client assertions that were accepted, oldest first. Access
  * tokens are JWTs (RS256) whose audience is the scope without "/.default".
  * Keep standard input open: the server ends when it closes, or on SIGTERM.
  */
 
-import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, randomUUID, X509Certificate }
+    from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 
@@ -63,19 +67,60 @@ function resourceServer(resource, lifetime) {
 }
 
 
-/* oidc-provider's settings for one tenant with one application. */
+/* An application that asks for tokens in its own name. */
+function application(id, authentication) {
+    return {
+        client_id: id,
+        grant_types: ['client_credentials'],
+        response_types: [],
+        redirect_uris: [],
+        ...authentication,
+    };
+}
+
+
+/* How an application with a secret proves who it is. */
+function bySecret(secret) {
+    return {
+        client_secret: secret,
+        token_endpoint_auth_method: 'client_secret_post',
+    };
+}
+
+
+/* How an application with a certificate, a PEM file, proves who it is. */
+function byCertificate(file) {
+    const { publicKey } = new X509Certificate(readFileSync(file));
+    const key = publicKey.export({ format: 'jwk' });
+
+    return {
+        token_endpoint_auth_method: 'private_key_jwt',
+        token_endpoint_auth_signing_alg: 'PS256',
+        jwks: { keys: [{ ...key, alg: 'PS256', use: 'sig' }] },
+    };
+}
+
+
+/* The applications of the tenant. */
+function applications(args) {
+    const list = [application(args['client-id'],
+        bySecret(args['client-secret']))];
+
+    if (args['app-id'] !== undefined) {
+        list.push(application(args['app-id'],
+            byCertificate(args['app-certificate'])));
+    }
+
+    return list;
+}
+
+
+/* oidc-provider's settings for one tenant. */
 function settings(args) {
     const lifetime = Number(args.lifetime);
 
     return {
-        clients: [{
-            client_id: args['client-id'],
-            client_secret: args['client-secret'],
-            token_endpoint_auth_method: 'client_secret_post',
-            grant_types: ['client_credentials'],
-            response_types: [],
-            redirect_uris: [],
-        }],
+        clients: applications(args),
         routes: {
             token: `/${args.tenant}/oauth2/v2.0/token`,
             jwks: `/${args.tenant}/discovery/v2.0/keys`,
@@ -121,7 +166,8 @@ function discovery(facts) {
         jwks_uri: facts.jwks_uri,
         authorization_endpoint:
             facts.token_endpoint.replace(/token$/, 'authorize'),
-        token_endpoint_auth_methods_supported: ['client_secret_post'],
+        token_endpoint_auth_methods_supported:
+            ['client_secret_post', 'private_key_jwt'],
         response_types_supported: ['code'],
         subject_types_supported: ['pairwise'],
         id_token_signing_alg_values_supported: ['RS256'],
@@ -136,6 +182,8 @@ const args = readArguments({
     'client-id': null,
     'client-secret': null,
     'object-id': '00000000-0000-4000-8000-00000000000d',
+    'app-id': undefined,
+    'app-certificate': undefined,
     'lifetime': '3599',
 });
 
@@ -155,14 +203,27 @@ const facts = {
     jwks_uri: `${origin}${config.routes.jwks}`,
 };
 const metadataPath = `/${args.tenant}/v2.0/.well-known/openid-configuration`;
-const provider = new Provider(facts.issuer, config).callback();
+const provider = new Provider(facts.issuer, config);
+const answer = provider.callback();
+const assertions = [];
 let tokenRequests = 0;
+
+provider.on('grant.success', (ctx) => {
+    const assertion = ctx.oidc.body.client_assertion;
+
+    if (assertion !== undefined) {
+        assertions.push(assertion);
+    }
+});
 
 server.on('request', (req, res) => {
     const path = req.url.split('?', 1)[0];
 
     if (path === '/requests') {
         sendJson(res, 200, { token_requests: tokenRequests });
+
+    } else if (path === '/assertions') {
+        sendJson(res, 200, assertions);
 
     } else if (path === metadataPath) {
         sendJson(res, 200, discovery(facts));
@@ -172,7 +233,7 @@ server.on('request', (req, res) => {
             tokenRequests += 1;
         }
 
-        provider(req, res);
+        answer(req, res);
     }
 });
 

@@ -95,7 +95,8 @@ test_unknown_type_lists_the_types(void **state)
     aad_environment_t   environment;
 
     static const char *const  types[] = {
-        "managed_identity", "environment", "client_secret", "azure_cli"
+        "managed_identity", "environment", "client_secret",
+        "client_certificate", "azure_cli"
     };
 
     (void) state;
@@ -122,7 +123,8 @@ test_type_is_named(void **state)
     fixture_t  *fixture = *state;
 
     static const char *const  types[] = {
-        "managed_identity", "environment", "client_secret", "azure_cli"
+        "managed_identity", "environment", "client_secret",
+        "client_certificate", "azure_cli"
     };
 
     for (i = 0; i < unit_count(types); i++) {
@@ -475,8 +477,9 @@ test_binary_secret_file_is_refused(void **state)
 static void
 test_environment_gives_the_defaults(void **state)
 {
-    size_t      i;
-    fixture_t  *fixture = *state;
+    size_t              i;
+    fixture_t          *fixture = *state;
+    const aad_value_t  *v;
 
     static const unit_variable_t  variables[] = {
         { "AZURE_TENANT_ID",     UNIT_TENANT },
@@ -487,8 +490,11 @@ test_environment_gives_the_defaults(void **state)
 
     create(fixture, "environment", variables);
 
+    v = fixture->credential->type->values;
+
     for (i = 0; variables[i].name != NULL; i++) {
-        assert_string_equal(fixture->credential->values[i].data,
+        assert_string_equal(v[i].variable, variables[i].name);
+        assert_string_equal(aad_value(fixture->credential, v[i].slot),
                             variables[i].value);
     }
 
@@ -512,7 +518,8 @@ test_explicit_types_do_not_read_the_service_principal(void **state)
     };
 
     static const char *const  types[] = {
-        "managed_identity", "client_secret", "azure_cli"
+        "managed_identity", "client_secret", "client_certificate",
+        "azure_cli"
     };
 
     for (i = 0; i < unit_count(types); i++) {

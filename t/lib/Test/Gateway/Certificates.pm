@@ -1,4 +1,5 @@
-# Throwaway certificates for TLS on loopback, made by the openssl command.
+# Throwaway certificates, made by the openssl command: for TLS on loopback,
+# and for apps that sign with them.
 
 package Test::Gateway::Certificates;
 
@@ -9,7 +10,7 @@ use File::Temp;
 
 use Test::Gateway::System qw(await_exit read_file spawn write_file);
 
-our @EXPORT_OK = 'certificate';
+our @EXPORT_OK = qw(app_certificate certificate openssl);
 
 my $LOOPBACK = 'DNS:localhost,IP:127.0.0.1,IP:::1';
 my %KIND = (
@@ -32,20 +33,38 @@ sub certificate ($kind = 'good') {
 }
 
 
+# Makes a certificate of an app, which no CA has signed. Options: key => how
+# openssl is told to make it, rsa:2048 unless given; days, 365 unless given
+# and below 0 for one that has expired.
+# Returns { certificate, key }: PEM files that live as long as the process.
+sub app_certificate (%options) {
+    state $number = 0;
+    my $file = _folder() . '/app-' . ++$number;
+    my @key = split / /, $options{key} // 'rsa:2048';
+
+    openssl(qw(req -subj /CN=app -noenc -newkey), @key, '-keyout',
+        "$file.key", '-out', "$file.csr");
+    openssl(qw(x509 -req -days), $options{days} // 365, '-in', "$file.csr",
+        '-signkey', "$file.key", '-out', "$file.pem");
+
+    return { certificate => "$file.pem", key => "$file.key" };
+}
+
+
 sub _make ($name, $how) {
     my $folder = _folder();
     my $ca = "$folder/$how->{ca}";
     my $file = "$folder/$name";
 
-    _openssl(qw(req -x509 -days 7 -subj), "/CN=$how->{ca}", _new_key($ca),
+    openssl(qw(req -x509 -days 7 -subj), "/CN=$how->{ca}", _new_key($ca),
         '-addext', 'keyUsage=critical,keyCertSign', '-out', "$ca.pem")
         unless -e "$ca.pem";
 
     write_file("$file.ext", "basicConstraints=CA:FALSE\n"
         . "extendedKeyUsage=serverAuth\nsubjectAltName=$how->{names}\n");
-    _openssl(qw(req -subj), "/CN=$name", _new_key($file),
+    openssl(qw(req -subj), "/CN=$name", _new_key($file),
         '-out', "$file.csr");
-    _openssl(qw(x509 -req -days), $how->{days}, '-in', "$file.csr",
+    openssl(qw(x509 -req -days), $how->{days}, '-in', "$file.csr",
         '-CA', "$ca.pem", '-CAkey', "$ca.key", '-extfile', "$file.ext",
         '-out', "$file.pem");
 
@@ -66,7 +85,8 @@ sub _folder () {
 }
 
 
-sub _openssl (@arguments) {
+# Runs the openssl command. Dies if it fails.
+sub openssl (@arguments) {
     my $output = _folder() . '/output';
     my $pid = spawn(['/usr/bin/env', 'openssl', @arguments], \%ENV, $output);
     my $status = await_exit($pid, 30);
