@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
+
 
 static void aad_credential_default(aad_credential_t *credential,
     const aad_value_t *value, const aad_environment_t *environment);
@@ -144,6 +146,32 @@ aad_credential_set(aad_credential_t *credential, const char *name,
     }
 
     return 0;
+}
+
+
+int
+aad_credential_set_parameter(aad_credential_t *credential, char *parameter,
+    aad_error_t *error)
+{
+    int    rc;
+    char  *value;
+
+    value = strchr(parameter, '=');
+
+    if (value == NULL) {
+        return aad_error(error, "\"%s\" is no parameter, write "
+                         "\"name=value\"", parameter);
+    }
+
+    *value++ = '\0';
+
+    rc = aad_credential_set(credential, parameter, value, error);
+
+    /* nobody reads it again */
+
+    OPENSSL_cleanse(value, strlen(value));
+
+    return rc;
 }
 
 
