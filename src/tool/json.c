@@ -15,6 +15,9 @@
 #include <cjson/cJSON.h>
 
 
+#define TOOL_WORDS_BYTES_MAX    65536
+
+
 static void tool_json_attempts(cJSON *object,
     const tool_identity_t *identity);
 static void tool_json_blame(cJSON *object, const tool_identity_t *identity);
@@ -94,6 +97,29 @@ tool_json_text(cJSON *object, const char *name, const char *text)
 
     explicit_bzero(clean, size);
     free(clean);
+}
+
+
+/* with blanks between them */
+void
+tool_json_words(cJSON *object, const char *name, char **words, size_t count)
+{
+    size_t        i;
+    aad_secret_t  text;
+
+    aad_secret_init(&text, TOOL_WORDS_BYTES_MAX);
+
+    for (i = 0; i < count; i++) {
+
+        if ((i != 0 && aad_secret_append(&text, " ", 1) != 0)
+            || aad_secret_append_text(&text, words[i]) != 0)
+        {
+            break;
+        }
+    }
+
+    tool_json_text(object, name, text.data);
+    aad_secret_wipe(&text);
 }
 
 

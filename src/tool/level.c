@@ -136,14 +136,11 @@ tool_level_directive(tool_level_t *level, unsigned kind,
                          "directive", d->name);
     }
 
-    if (!d->repeated) {
-
-        if (level->set & (1u << (d - tool_level_directives))) {
-            return aad_error(error, "\"%s\" directive is duplicate", d->name);
-        }
-
-        level->set |= 1u << (d - tool_level_directives);
+    if (!d->repeated && tool_level_is_set(level, d->name)) {
+        return aad_error(error, "\"%s\" directive is duplicate", d->name);
     }
+
+    level->set |= 1u << (d - tool_level_directives);
 
     if (d->set(level, directive->words + 1, count, environment, &wrong)
         != 0)

@@ -82,6 +82,10 @@ tool_run(char **argv)
         return tool_token(argv + 1);
     }
 
+    if (strcmp(argv[0], "check") == 0) {
+        return tool_check(argv + 1);
+    }
+
     fprintf(stderr, "aoai-aad: the command must be one of: token check "
             "--version --help\n");
 

@@ -104,12 +104,13 @@ void tool_configuration_wipe(tool_configuration_t *configuration);
 
 
 /* The levels of a configuration that directives may stand in. */
-#define TOOL_HTTP           0x01
-#define TOOL_SERVER         0x02
-#define TOOL_LOCATION       0x04
-#define TOOL_IF             0x08            /* in a location */
-#define TOOL_LIMIT_EXCEPT   0x10
-#define TOOL_OTHER          0x20
+#define TOOL_MAIN           0x01
+#define TOOL_HTTP           0x02
+#define TOOL_SERVER         0x04
+#define TOOL_LOCATION       0x08
+#define TOOL_IF             0x10            /* in a location */
+#define TOOL_LIMIT_EXCEPT   0x20
+#define TOOL_OTHER          0x40            /* has no settings of ours */
 
 /* Who answers in a location, as far as it matters. */
 typedef enum {
@@ -156,6 +157,44 @@ int tool_level_value(tool_level_t *level, const char *name, char **arguments,
     size_t count, const aad_environment_t *environment, aad_error_t *error);
 
 int tool_level_is_set(const tool_level_t *level, const char *name);
+
+/* Whether requests of a location get a token. */
+int tool_level_has_token(const tool_level_t *level);
+
+
+/* What is wrong in a configuration, and where. */
+typedef struct tool_fault_s  tool_fault_t;
+
+struct tool_fault_s {
+    tool_fault_t           *next;
+    aad_error_t             error;
+    const char             *file;           /* NULL: at no place in it */
+    unsigned                line;
+};
+
+typedef struct {
+    tool_fault_t           *first;
+    size_t                  count;
+} tool_faults_t;
+
+void tool_fault_add(tool_faults_t *faults, const aad_error_t *error,
+    const char *file, unsigned line);
+void tool_faults_wipe(tool_faults_t *faults);
+
+
+typedef struct {
+    tool_level_t           *first;
+    tool_level_t           *last;
+} tool_levels_t;
+
+/*
+ * Makes the levels of a configuration, each with its settings, and adds what
+ * is wrong to 'faults'.  The directives must outlive them; their values that
+ * may be secrets are wiped.
+ */
+void tool_levels_read(tool_levels_t *levels, tool_directive_t *directives,
+    const aad_environment_t *environment, tool_faults_t *faults);
+void tool_levels_wipe(tool_levels_t *levels);
 
 
 /* An identity, and how it went when it was asked for a token. */
@@ -224,6 +263,8 @@ void tool_json_array(tool_json_t *object, const char *name);
 
 /* NULL or "" is null. */
 void tool_json_text(tool_json_t *object, const char *name, const char *text);
+void tool_json_words(tool_json_t *object, const char *name, char **words,
+    size_t count);
 void tool_json_number(tool_json_t *object, const char *name, int64_t number);
 
 /* How it went; the token itself only where 'with_token' is true. */
