@@ -51,16 +51,16 @@ static const tool_option_t  tool_token_options[] = {
     { "--explain", NULL, "say what each step of the chain said",
       tool_token_explain },
     { "--print-token", NULL,
-      "print the token, and nothing else, to standard output;\n"
+      "print the token, and it alone, to standard output;\n"
       "what is said goes to standard error",
       tool_token_print_token },
     { "--json", NULL, "print one JSON object", tool_token_json },
     { "--credential", "\"TYPE name=value ...\"",
-      "a step of the chain, as of the directive aoai_aad_credential;\n"
-      "may be repeated; the default chain is asked where there is none.\n"
-      "Secrets belong into files (secret_file=), not into a command",
+      "a step of the chain, as of aoai_aad_credential;\n"
+      "may be repeated; without it, the default chain.\n"
+      "Secrets belong into files, not into a command",
       tool_token_credential },
-    { "--scope", "SCOPE", "as of the directive aoai_aad_scope",
+    { "--scope", "SCOPE", "as of aoai_aad_scope",
       tool_token_scope },
     { "--authority-host", "URL", "as of aoai_aad_authority_host",
       tool_token_authority_host },
@@ -78,8 +78,9 @@ static const tool_command_t  tool_token_command = {
     "token",
     "[OPTION]...",
     "Asks for a token, and prints whose it is and how long it lasts, or why\n"
-    "there is none.  Environment variables count as they do for nginx; file\n"
-    "names are relative to the current directory.\n",
+    "there is none.  Most options are the module's directives, and environment\n"
+    "variables count as they do for nginx.  File names are relative to the\n"
+    "current directory.\n",
     tool_token_options,
     NULL
 };
