@@ -68,8 +68,8 @@ static const tool_option_t  tool_token_options[] = {
       "as of aoai_aad_ssl_trusted_certificate",
       tool_token_ssl_trusted_certificate },
     { "--proxy", "URL|off", "as of aoai_aad_proxy", tool_token_proxy },
-    { "--timeout", "TIME", "how long the whole chain may take, such as "
-      "\"500ms\"; 10s", tool_token_timeout },
+    { "--timeout", "TIME", "how long it may take, \"10s\" unless given",
+      tool_token_timeout },
     { NULL, NULL, NULL, NULL }
 };
 
