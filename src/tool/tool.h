@@ -103,6 +103,36 @@ int tool_configuration_parse(tool_configuration_t *configuration,
 void tool_configuration_wipe(tool_configuration_t *configuration);
 
 
+/* A text that is being read. */
+typedef struct {
+    tool_configuration_t   *configuration;
+    const char             *file;
+    const char             *p;
+    const char             *end;
+    unsigned                line;
+    unsigned                depth;
+} tool_reader_t;
+
+/* How a directive has ended, or what there was in its place. */
+typedef enum {
+    TOOL_SEMICOLON,
+    TOOL_BLOCK_START,
+    TOOL_BLOCK_END,
+    TOOL_FILE_END,
+    TOOL_ERROR
+} tool_end_t;
+
+/* Reads a directive's words.  On TOOL_ERROR tool_fault() was called. */
+tool_end_t tool_read_directive(tool_reader_t *reader,
+    tool_directive_t *directive);
+
+/* Passes over a block of Lua.  Returns 0, or -1 after tool_fault(). */
+int tool_skip_lua(tool_reader_t *reader);
+
+/* Notes what is wrong, and where, in the configuration.  Returns -1. */
+int tool_fault(tool_reader_t *reader, unsigned line, const char *message);
+
+
 /* The levels of a configuration that directives may stand in. */
 #define TOOL_MAIN           0x01
 #define TOOL_HTTP           0x02
