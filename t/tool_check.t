@@ -236,7 +236,8 @@ subtest 'includes' => sub {
         my ($text, $expected) = @$case;
         my $run = check({ 'nginx.conf' => $text });
         is $run->{status}, 1, 'wrong: ' . substr $text, 0, 30;
-        like $run->{err}, qr/\Aaoai-aad: .*$expected.*\ in\ DIR\/nginx\.conf:1\n\z/,
+        like $run->{err},
+            qr{\Aaoai-aad: .*$expected.* in DIR/nginx\.conf:1\n\z},
             'is said with its place';
     }
 };

@@ -78,7 +78,7 @@ static const tool_command_t  tool_token_command = {
     "token",
     "[OPTION]...",
     "Asks for a token, and prints whose it is and how long it lasts, or why\n"
-    "there is none.  Most options are the module's directives, and environment\n"
+    "there is none.  Most options are the module's directives; environment\n"
     "variables count as they do for nginx.  File names are relative to the\n"
     "current directory.\n",
     tool_token_options,
