@@ -12,6 +12,7 @@ use Test::Gateway;
 use Test::Gateway::Azure qw(imds openai);
 use Test::Gateway::Client 'request';
 use Test::Gateway::System 'write_file';
+use Test::Gateway::Tool 'tool';
 
 use constant DEBIAN => '/usr/share/nginx/src';
 
@@ -67,6 +68,13 @@ make('install', "DESTDIR=$folder/root");
 my ($modules) = `nginx -V 2>&1` =~ /--modules-path=(\S+)/;
 my $installed = "$folder/root$modules/ngx_http_aoai_aad_module.so";
 ok -s $installed, 'make install puts the module where nginx looks for it';
+is_tool("$folder/root/usr/bin/aoai-aad");
+
+make('install', "DESTDIR=$folder/other", 'BINDIR=/usr/sbin');
+is_tool("$folder/other/usr/sbin/aoai-aad");
+
+make('tool', 'NGINX_SRC=/none', "BUILD=$folder/tool");
+is_tool("$folder/tool/aoai-aad");
 
 for my $module ("$folder/tree/ngx_http_aoai_aad_module.so", $installed) {
     serves(module => $module);
@@ -105,6 +113,16 @@ sub make (@arguments) {
     is $?, 0, "make @arguments" =~ s/\Q$folder\E/DIR/gr =~ s/\Q$root\E/./gr
         or diag $output;
     unlike $output, qr/warning/i, 'without a warning';
+}
+
+
+sub is_tool ($file) {
+    local $ENV{AOAI_AAD_TOOL} = $file;
+    my $run = -x $file ? tool('--version') : {};
+
+    is $run->{status}, 0, 'the command is there: ' . $file
+        =~ s/^\Q$folder\E/DIR/r;
+    like $run->{out}, qr/^aoai-aad \d/, 'and runs';
 }
 
 

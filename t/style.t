@@ -78,6 +78,14 @@ is_deeply [map { found($_, qr/^\s*#\s*include\s*[<"][^>"]*\bngx_/) }
 is_deeply [map { found($_, qr/\bngx_\w+\s*\(/) } @library], [],
     'the library calls nothing of nginx';
 
+my @tool = grep { m{^src/tool/} } @c;
+cmp_ok scalar @tool, '>=', 2, 'the sources of the tool are found';
+is_deeply [map { found($_, qr/^\s*\#\s*include\s*[<"](?:[^>"]*\bngx_
+    |internal\.h)/x) } @tool], [],
+    'the tool has the interface of the library, and nothing of nginx';
+is_deeply [map { s/:.*//r } map { found($_, qr/<cjson\//) } @tool],
+    ['src/tool/json.c'], 'and one file that knows cJSON';
+
 
 # config and the sources
 {

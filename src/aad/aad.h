@@ -30,6 +30,10 @@
 #define AAD_ID_BYTES            64
 #define AAD_CODE_BYTES          64
 #define AAD_REASON_BYTES        512
+#define AAD_HOST_BYTES          1024
+#define AAD_AUDIENCE_BYTES      256
+
+#define AAD_SCOPE_DEFAULT       "https://cognitiveservices.azure.com/.default"
 
 #define AAD_REPORT_BYTES_MIN    512
 
@@ -77,6 +81,14 @@ typedef struct {
 } aad_environment_t;
 
 
+/* What the environment says where the settings do not. */
+typedef struct {
+    aad_secret_t            authority_host;
+    aad_secret_t            proxy;          /* "": none */
+    aad_secret_t            no_proxy;
+} aad_defaults_t;
+
+
 /* All that decides which token is asked for; strings belong to the caller. */
 typedef struct {
     const char             *authority_host;  /* as aad_authority_host() made */
@@ -110,6 +122,7 @@ typedef struct {
     char                    client_id[AAD_ID_BYTES];
     char                    object_id[AAD_ID_BYTES];
     char                    tenant_id[AAD_ID_BYTES];
+    char                    audience[AAD_AUDIENCE_BYTES];
 } aad_token_t;
 
 
@@ -186,6 +199,13 @@ int aad_credential_set(aad_credential_t *credential, const char *name,
     const char *value, aad_error_t *error);
 
 /*
+ * The same for "name=value".  The value, which may have been a secret, is
+ * wiped from 'parameter'.
+ */
+int aad_credential_set_parameter(aad_credential_t *credential,
+    char *parameter, aad_error_t *error);
+
+/*
  * Checks that all that is needed was set, and reads what belongs together.
  * Returns 0, or -1 with the reason in 'error'.  To be called once before the
  * credential is used, after the last aad_credential_set() if there is any.
@@ -215,6 +235,40 @@ void aad_credential_describe(const aad_credential_t *credential, char *text,
 
 
 /*
+ * The types of the chain that is asked where none is configured, in their
+ * order; ends with NULL.
+ */
+extern const char *const  aad_default_chain[];
+
+/* The environment of this process, as an aad_environment_t wants it. */
+const char *aad_process_variable(void *data, const char *name);
+
+/*
+ * Reads AZURE_AUTHORITY_HOST, and of HTTPS_PROXY and NO_PROXY the lower case
+ * name first, as curl does.  The caller ends it with aad_defaults_wipe().
+ * Returns 0, or -1 with the reason in 'error' and nothing to be wiped.
+ */
+int aad_defaults_read(aad_defaults_t *defaults,
+    const aad_environment_t *environment, aad_error_t *error);
+
+void aad_defaults_wipe(aad_defaults_t *defaults);
+
+/*
+ * Fills in what is NULL of authority, scope and proxy; a proxy "" is none.
+ * The settings point into 'defaults' then.  The chain is left as it is.
+ */
+void aad_settings_complete(aad_settings_t *settings,
+    const aad_defaults_t *defaults);
+
+/*
+ * Writes a name for people: the chain in short, without secrets, cut to
+ * 'size' bytes with the NUL.
+ */
+void aad_settings_describe(const aad_settings_t *settings, char *text,
+    size_t size);
+
+
+/*
  * Checks the host that tokens are asked from and writes it without trailing
  * slash: https, or http to a loopback address alone; no path, no userinfo.
  * Returns 0, or -1 with the reason in 'error'.
@@ -238,6 +292,12 @@ int aad_host_warning(const aad_settings_t *settings, const char *host,
 
 /* Checks the URL of an egress proxy.  Returns 0, or -1 with the reason. */
 int aad_proxy(const char *value, aad_error_t *error);
+
+/*
+ * Reads a time above zero in nginx's notation ("10s", "1m 30s", "500ms") as
+ * milliseconds.  Returns 0, or -1 with the reason in 'error'.
+ */
+int aad_time(const char *value, int64_t *time_ms, aad_error_t *error);
 
 /*
  * Reads a PEM file of CA certificates into 'pem', whose maximum the caller
@@ -368,6 +428,26 @@ void aad_secret_init(aad_secret_t *secret, size_t maximum);
 int aad_secret_append(aad_secret_t *secret, const char *data, size_t length);
 int aad_secret_append_text(aad_secret_t *secret, const char *text);
 void aad_secret_wipe(aad_secret_t *secret);
+
+
+/*
+ * Appends a file's content.  Returns 0, or -1 with the reason in 'error' and
+ * nothing in 'content': unreadable, larger than the secret's maximum, or
+ * with a NUL in it.
+ */
+int aad_file_read(const char *path, aad_secret_t *content,
+    aad_error_t *error);
+
+/*
+ * Copies 'text' with control characters and anything beyond ASCII replaced
+ * by '?', line ends by blanks; cut to 'size' with the NUL.  For words of
+ * others that go into a log.
+ */
+void aad_text_clean(char *clean, size_t size, const char *text);
+
+/* Formats the error's sentence and returns -1, so that it can be returned. */
+int aad_error(aad_error_t *error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 
 #endif /* _AAD_H_INCLUDED_ */

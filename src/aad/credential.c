@@ -14,11 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
+
 
 static void aad_credential_default(aad_credential_t *credential,
     const aad_value_t *value, const aad_environment_t *environment);
 static int aad_credential_read(aad_credential_t *credential,
     const aad_value_t *value, const char *name, aad_error_t *error);
+static int aad_credential_takes_secret(const aad_credential_type_t *type);
 static const aad_value_t *aad_credential_parameter(
     const aad_credential_type_t *type, const char *name);
 
@@ -50,8 +53,10 @@ aad_credential_create(const char *type, const aad_environment_t *environment,
     }
 
     if (*t == NULL) {
-        aad_error(error, "unknown credential type \"%s\", it must be one of:",
-                  type);
+        /* where it is forgotten, a secret may stand in its place */
+
+        aad_error(error, "unknown credential type \"%.*s\", it must be one "
+                  "of:", (int) strcspn(type, "="), type);
 
         for (t = aad_credential_types; *t != NULL; t++) {
             used = strlen(error->text);
@@ -146,6 +151,34 @@ aad_credential_set(aad_credential_t *credential, const char *name,
     }
 
     return 0;
+}
+
+
+int
+aad_credential_set_parameter(aad_credential_t *credential, char *parameter,
+    aad_error_t *error)
+{
+    int    rc;
+    char  *value;
+
+    value = strchr(parameter, '=');
+
+    if (value == NULL) {
+        return aad_error(error, "\"%s\" is no parameter, write "
+                         "\"name=value\"",
+                         aad_credential_takes_secret(credential->type)
+                             ? "..." : parameter);
+    }
+
+    *value++ = '\0';
+
+    rc = aad_credential_set(credential, parameter, value, error);
+
+    /* nobody reads it again */
+
+    OPENSSL_cleanse(value, strlen(value));
+
+    return rc;
 }
 
 
@@ -314,6 +347,21 @@ aad_credential_read(aad_credential_t *credential, const aad_value_t *value,
 
     if (content->length == 0) {
         return aad_error(error, "the file \"%s\" is empty", path);
+    }
+
+    return 0;
+}
+
+
+static int
+aad_credential_takes_secret(const aad_credential_type_t *type)
+{
+    const aad_value_t  *v;
+
+    for (v = type->values; v->parameter || v->variable; v++) {
+        if (v->parameter != NULL && (v->flags & AAD_VALUE_SECRET)) {
+            return 1;
+        }
     }
 
     return 0;

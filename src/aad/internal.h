@@ -63,13 +63,7 @@ int aad_secret_append_pair(aad_secret_t *secret, const char *name,
 void aad_secret_trim(aad_secret_t *secret);
 
 
-/*
- * Appends a file's content.  Returns 0, or -1 with the reason in 'error' and
- * nothing in 'content': unreadable, larger than the secret's maximum, or
- * with a NUL in it, which aad_file_read_bytes() allows.
- */
-int aad_file_read(const char *path, aad_secret_t *content,
-    aad_error_t *error);
+/* As aad_file_read(), and a NUL may be in it. */
 int aad_file_read_bytes(const char *path, aad_secret_t *content,
     aad_error_t *error);
 
@@ -77,13 +71,6 @@ int aad_file_read_bytes(const char *path, aad_secret_t *content,
 /* Text.  The tests of single characters know ASCII alone, in any locale. */
 int aad_is_unreserved(char c);
 int aad_is_space(char c);
-
-/*
- * Copies 'text' with control characters and anything beyond ASCII replaced
- * by '?', line ends by blanks; cut to 'size' with the NUL.  For words of
- * others that go into a log.
- */
-void aad_text_clean(char *clean, size_t size, const char *text);
 
 /* Ends the text where the mark begins, if it has it. */
 void aad_text_end(char *text, const char *mark);
@@ -93,10 +80,6 @@ void aad_text_end(char *text, const char *mark);
  * no randomness.
  */
 int aad_uuid(char *uuid, size_t size);
-
-/* Formats the error's sentence and returns -1, so that it can be returned. */
-int aad_error(aad_error_t *error, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
 
 /* Formats the step's reason and returns 'result'. */
 aad_result_t aad_reason(aad_call_t *call, aad_result_t result,

@@ -9,6 +9,7 @@
 #include "internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <openssl/err.h>
@@ -124,6 +125,67 @@ aad_proxy(const char *value, aad_error_t *error)
 
 
 int
+aad_time(const char *value, int64_t *time_ms, aad_error_t *error)
+{
+    size_t       unit, digits, length;
+    const char  *p;
+
+    static const struct {
+        const char  *name;
+        int64_t      ms;
+    } units[] = {
+        { "w", 604800000 },
+        { "d", 86400000 },
+        { "h", 3600000 },
+        { "m", 60000 },
+        { "s", 1000 },
+        { "ms", 1 },
+        { "", 1000 }
+    };
+
+    *time_ms = 0;
+    unit = 0;
+    p = value;
+
+    while (*p != '\0') {
+
+        /* as many as cannot overflow the sum, whatever the unit */
+
+        digits = strspn(p, "0123456789");
+
+        if (digits == 0 || digits > 10) {
+            break;
+        }
+
+        length = strspn(p + digits, "wdhms");
+
+        while (unit < sizeof(units) / sizeof(units[0])
+               && (strlen(units[unit].name) != length
+                   || strncmp(p + digits, units[unit].name, length) != 0))
+        {
+            unit++;
+        }
+
+        if (unit == sizeof(units) / sizeof(units[0])) {
+            break;
+        }
+
+        *time_ms += strtoll(p, NULL, 10) * units[unit++].ms;
+
+        p += digits + length;
+        p += strspn(p, " ");
+    }
+
+    if (*p != '\0' || *time_ms == 0) {
+        return aad_error(error, "\"%s\" is wrong, it must be a time above "
+                         "zero, such as \"10s\" or \"500ms\"", value);
+    }
+
+    return 0;
+}
+
+
+int
 aad_ca_certificates(const char *file, aad_secret_t *pem, aad_error_t *error)
 {
     BIO     *bio;
@@ -165,6 +227,25 @@ aad_ca_certificates(const char *file, aad_secret_t *pem, aad_error_t *error)
     ERR_clear_error();
 
     return 0;
+}
+
+
+void
+aad_settings_describe(const aad_settings_t *settings, char *text,
+    size_t size)
+{
+    char    step[256];
+    size_t  i, used;
+
+    text[0] = '\0';
+
+    for (i = 0; i < settings->chain_length; i++) {
+
+        aad_credential_describe(settings->chain[i], step, sizeof(step));
+
+        used = strlen(text);
+        snprintf(text + used, size - used, "%s%s", i ? ", " : "", step);
+    }
 }
 
 

@@ -374,6 +374,7 @@ aad_token_read(const aad_secret_t *body, const cJSON *json,
 
     aad_json_copy(claims, "oid", token->object_id, sizeof(token->object_id));
     aad_json_copy(claims, "tid", token->tenant_id, sizeof(token->tenant_id));
+    aad_json_copy(claims, "aud", token->audience, sizeof(token->audience));
     aad_json_copy(claims, "appid", token->client_id,
                   sizeof(token->client_id));
 

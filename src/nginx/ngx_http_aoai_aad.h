@@ -129,9 +129,7 @@ typedef struct {
     ngx_array_t                     host_lists; /* ngx_array_t *, of host_t */
 
     /* of the environment, read with the first location that needs them */
-    ngx_str_t                       authority_host;
-    ngx_str_t                       proxy;
-    ngx_str_t                       no_proxy;
+    aad_defaults_t                 *defaults;
 } ngx_http_aoai_aad_main_conf_t;
 
 

@@ -16,9 +16,6 @@
 #endif
 
 
-#define NGX_HTTP_AOAI_AAD_SCOPE                                               \
-    "https://cognitiveservices.azure.com/.default"
-
 static ngx_int_t ngx_http_aoai_aad_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_aoai_aad_postconfiguration(ngx_conf_t *cf);
 static void *ngx_http_aoai_aad_create_main_conf(ngx_conf_t *cf);
@@ -244,7 +241,7 @@ ngx_http_aoai_aad_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     ngx_conf_merge_str_value(conf->scope, prev->scope,
-                             NGX_HTTP_AOAI_AAD_SCOPE);
+                             AAD_SCOPE_DEFAULT);
     ngx_conf_merge_str_value(conf->ca_certificates, prev->ca_certificates,
                              "");
 
@@ -538,7 +535,7 @@ ngx_http_aoai_aad_authority_host(ngx_conf_t *cf, ngx_command_t *cmd,
 {
     ngx_http_aoai_aad_loc_conf_t *alcf = conf;
 
-    char          host[NGX_MAX_CONF_ERRSTR];
+    char          host[AAD_HOST_BYTES];
     ngx_str_t    *value, text;
     aad_error_t   error;
 
@@ -647,25 +644,21 @@ ngx_http_aoai_aad_timeout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_aoai_aad_loc_conf_t *alcf = conf;
 
-    ngx_int_t   msec;
-    ngx_str_t  *value;
+    int64_t       time_ms;
+    ngx_str_t    *value;
+    aad_error_t   error;
 
     if (alcf->timeout != NGX_CONF_UNSET_MSEC) {
         return "is duplicate";
     }
 
     value = cf->args->elts;
-    msec = ngx_parse_time(&value[1], 0);
 
-    if (msec == NGX_ERROR || msec == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"aoai_aad_timeout\": \"%V\" is wrong, it must be "
-                           "a time above zero, such as \"10s\" or \"500ms\"",
-                           &value[1]);
-        return NGX_CONF_ERROR;
+    if (aad_time((char *) value[1].data, &time_ms, &error) != 0) {
+        return ngx_http_aoai_aad_wrong(cf, cmd, &error);
     }
 
-    alcf->timeout = (ngx_msec_t) msec;
+    alcf->timeout = (ngx_msec_t) time_ms;
 
     return NGX_CONF_OK;
 }

@@ -112,6 +112,12 @@ test_unknown_type_lists_the_types(void **state)
 
     assert_null(aad_credential_create("", &environment, &error));
     assert_null(aad_credential_create("Environment", &environment, &error));
+
+    /* the type was forgotten */
+
+    assert_null(aad_credential_create("secret=hidden", &environment, &error));
+    unit_assert_contains(error.text, "type \"secret\"");
+    unit_assert_lacks(error.text, "hidden");
 }
 
 
@@ -228,6 +234,45 @@ test_parameter_is_given_once(void **state)
     assert_int_equal(set(fixture, "client_id", UNIT_CLIENT), 0);
     assert_int_equal(set(fixture, "client_id", UNIT_CLIENT), -1);
     unit_assert_contains(fixture->error.text, "\"client_id\" is given twice");
+}
+
+
+static void
+test_parameter_is_a_name_and_a_value(void **state)
+{
+    size_t      length;
+    char        text[64];
+    fixture_t  *fixture = *state;
+
+    create(fixture, "client_secret", no_variables);
+
+    snprintf(text, sizeof(text), "secret=hidden=a");
+    length = strlen(text);
+
+    assert_int_equal(aad_credential_set_parameter(fixture->credential, text,
+                                                  &fixture->error), 0);
+    assert_null(memmem(text, length, "hidden", 6));
+
+    snprintf(text, sizeof(text), "client_id=hidden");
+    assert_int_equal(aad_credential_set_parameter(fixture->credential, text,
+                                                  &fixture->error), -1);
+    unit_assert_contains(fixture->error.text, "\"client_id=hidden\"");
+    assert_null(memmem(text, sizeof(text), "hidden", 6));
+
+    /* a secret without its name */
+
+    snprintf(text, sizeof(text), "hidden");
+    assert_int_equal(aad_credential_set_parameter(fixture->credential, text,
+                                                  &fixture->error), -1);
+    unit_assert_contains(fixture->error.text, "write \"name=value\"");
+    unit_assert_lacks(fixture->error.text, "hidden");
+
+    create(fixture, "managed_identity", no_variables);
+
+    snprintf(text, sizeof(text), "client_id");
+    assert_int_equal(aad_credential_set_parameter(fixture->credential, text,
+                                                  &fixture->error), -1);
+    unit_assert_contains(fixture->error.text, "\"client_id\" is no parameter");
 }
 
 
@@ -698,6 +743,7 @@ main(void)
         test(test_parameter_of_wrong_form_says_what_is_due),
         test(test_empty_parameter_is_refused),
         test(test_parameter_is_given_once),
+        test(test_parameter_is_a_name_and_a_value),
         test(test_secret_and_secret_file_exclude_each_other),
         test(test_managed_identity_takes_one_selector),
         test(test_azure_cli_takes_tenant_or_subscription),

@@ -459,6 +459,95 @@ digest(const identity_t *identity, unsigned char *bytes)
 
 
 static void
+test_time_is_nginx_notation(void **state)
+{
+    size_t       i;
+    int64_t      time_ms;
+    aad_error_t  error;
+
+    static const struct {
+        const char  *text;
+        int64_t      time_ms;               /* 0: wrong */
+    } times[] = {
+        { "1", 1000 },
+        { "10s", 10000 },
+        { "500ms", 500 },
+        { "1m", 60000 },
+        { "1m30", 90000 },
+        { "1h 30m", 5400000 },
+        { "1w2d3h4m5s6ms", 788645006 },
+        { "0m 1s", 1000 },
+        { "9999999999w", 6047999999395200000 },
+
+        { "", 0 }, { "0", 0 }, { "0s", 0 }, { "-1", 0 }, { "+1", 0 },
+        { " 1", 0 }, { "s", 0 }, { "1y", 0 }, { "1M", 0 }, { "1S", 0 },
+        { "1s1m", 0 }, { "1s1s", 0 }, { "1 1", 0 }, { "1 s", 0 },
+        { "1min", 0 }, { "1.5s", 0 }, { "1e3", 0 }, { "10000000000", 0 },
+        { "soon", 0 }
+    };
+
+    (void) state;
+
+    for (i = 0; i < unit_count(times); i++) {
+
+        if (aad_time(times[i].text, &time_ms, &error) == 0) {
+            assert_int_equal(time_ms, times[i].time_ms);
+            continue;
+        }
+
+        if (times[i].time_ms != 0) {
+            fail_msg("%s", error.text);
+        }
+
+        assert_non_null(strstr(error.text, "a time above zero"));
+    }
+}
+
+
+static void
+test_name_is_the_chain_without_secrets(void **state)
+{
+    char               text[256];
+    size_t             i;
+    aad_error_t        error;
+    aad_settings_t     settings;
+    aad_environment_t  environment;
+
+    static const unit_variable_t  none[] = { { NULL, NULL } };
+
+    (void) state;
+
+    memset(&settings, 0, sizeof(aad_settings_t));
+    environment = unit_environment(none, NULL);
+
+    aad_settings_describe(&settings, text, sizeof(text));
+    assert_string_equal(text, "");
+
+    settings.chain[0] = aad_credential_create("environment", &environment,
+                                              &error);
+    settings.chain[1] = aad_credential_create("client_secret", &environment,
+                                              &error);
+    settings.chain_length = 2;
+
+    assert_int_equal(aad_credential_set(settings.chain[1], "client_id",
+                                        UNIT_CLIENT, &error), 0);
+    assert_int_equal(aad_credential_set(settings.chain[1], "secret",
+                                        "hidden", &error), 0);
+
+    aad_settings_describe(&settings, text, sizeof(text));
+    assert_string_equal(text, "environment, client_secret client_id="
+                        UNIT_CLIENT);
+
+    aad_settings_describe(&settings, text, 16);
+    assert_string_equal(text, "environment, cl");
+
+    for (i = 0; i < settings.chain_length; i++) {
+        aad_credential_destroy(settings.chain[i]);
+    }
+}
+
+
+static void
 test_equal_settings_have_equal_digests(void **state)
 {
     size_t         i;
@@ -507,6 +596,8 @@ main(void)
         cmocka_unit_test(test_proxy_is_a_url_whose_password_is_not_repeated),
         cmocka_unit_test(test_certificates_are_pem),
         cmocka_unit_test(test_file_without_good_certificates_is_refused),
+        cmocka_unit_test(test_time_is_nginx_notation),
+        cmocka_unit_test(test_name_is_the_chain_without_secrets),
         cmocka_unit_test(test_equal_settings_have_equal_digests),
         cmocka_unit_test(test_any_change_is_another_identity)
     };

@@ -558,6 +558,26 @@ test_identity_is_decoded_for_information(void **state)
 
 
 static void
+test_audience_is_decoded_for_information(void **state)
+{
+    size_t      i;
+    fixture_t  *fixture = *state;
+
+    static const char *const  claims[][2] = {
+        { "{\"aud\":\"" UNIT_RESOURCE "\"}", UNIT_RESOURCE },
+        { "{\"aud\":[\"" UNIT_RESOURCE "\"]}", "" },
+        { "{}", "" }
+    };
+
+    for (i = 0; i < unit_count(claims); i++) {
+        assert_int_equal(answer_with_claims(fixture, claims[i][0],
+                                            "\"expires_in\":60"), 0);
+        assert_string_equal(fixture->token.audience, claims[i][1]);
+    }
+}
+
+
+static void
 test_long_claim_is_cut(void **state)
 {
     char        claims[256];
@@ -716,6 +736,7 @@ main(void)
         test(test_first_of_two_members_is_taken),
         test(test_refresh_in_is_taken_where_it_makes_sense),
         test(test_identity_is_decoded_for_information),
+        test(test_audience_is_decoded_for_information),
         test(test_long_claim_is_cut),
         test(test_token_that_is_no_jwt_is_as_good),
         test(test_az_output_is_taken),

@@ -7,10 +7,13 @@ use v5.36;
 
 use Carp 'croak';
 use Cwd 'realpath';
+use Exporter 'import';
 use File::Basename 'dirname';
 use File::Temp;
 
 use Test::Gateway::System qw(reserve_port write_file);
+
+our @EXPORT_OK = 'safe_environment';
 
 my $MODULE = 'ngx_http_aoai_aad_module.so';
 my @SANITIZER = qw(ASAN_OPTIONS LSAN_OPTIONS UBSAN_OPTIONS LD_PRELOAD);
@@ -95,20 +98,28 @@ sub command ($self, $prefix = '') {
 }
 
 
-# The whole environment of nginx, as a hash. Where a test says nothing
-# else, tokens are asked for at a port where nobody listens, never at the
-# real addresses.
+# The whole environment of nginx, as a hash.
 sub environment ($self) {
-    my $nobody = '127.0.0.1:' . $self->port('nobody');
+    my %env = map { $_ => defined $self->{env}{$_}
+        ? $self->_fill($self->{env}{$_}) : undef } keys $self->{env}->%*;
+    return safe_environment($self->dir, $self->port('nobody'), %env);
+}
+
+
+# A whole environment, as a hash, for a program that asks for tokens: with
+# the given variables (undef takes one away). Where these say nothing else,
+# tokens are asked for at a port where nobody listens, never at the real
+# addresses. Dies if something could leave loopback.
+sub safe_environment ($home, $nobody, %changes) {
     my %env = (
-        PATH => '/usr/bin:/bin', HOME => $self->dir,
-        $SAFE[0] => "http://$nobody", $SAFE[1] => "https://$nobody",
+        PATH => '/usr/bin:/bin', HOME => $home,
+        $SAFE[0] => "http://127.0.0.1:$nobody",
+        $SAFE[1] => "https://127.0.0.1:$nobody",
         map { $_ => $ENV{$_} } grep { defined $ENV{$_} } @SANITIZER,
     );
 
-    for my $name (keys $self->{env}->%*) {
-        my $value = $self->{env}{$name};
-        $env{$name} = defined $value ? $self->_fill($value) : undef;
+    for my $name (keys %changes) {
+        $env{$name} = $changes{$name};
         _check_address($name, $env{$name} // '');
     }
     delete @env{grep { !defined $env{$_} } keys %env};

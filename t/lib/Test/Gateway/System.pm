@@ -68,17 +68,19 @@ sub reserve_port () {
 
 # Starts a program in a process group of its own, with exactly the given
 # environment and no open files but the standard ones; what it prints is
-# appended to a file. Returns the process id. A program that can't be run
-# exits with 127.
-sub spawn ($argv, $environment, $output) {
+# appended to a file, or to two: output and errors. Returns the process id.
+# A program that can't be run exits with 127.
+sub spawn ($argv, $environment, $output, $errors = $output) {
     my $pid = fork // die "fork: $!\n";
     return $pid if $pid;
 
     setpgrp;
     to_null(0);
-    my $fd = POSIX::open($output,
-        POSIX::O_WRONLY | POSIX::O_CREAT | POSIX::O_APPEND, 0644);
-    POSIX::dup2($fd, $_) for 1, 2;
+    for ([1, $output], [2, $errors]) {
+        my ($fd, $file) = @$_;
+        POSIX::dup2(POSIX::open($file,
+            POSIX::O_WRONLY | POSIX::O_CREAT | POSIX::O_APPEND, 0644), $fd);
+    }
     _close_others();
 
     $SIG{$_} = 'DEFAULT' for qw(CHLD HUP INT PIPE TERM);
