@@ -167,12 +167,21 @@ int aad_process(aad_call_t *call, const aad_process_t *process,
 
 
 /*
+ * Reads a date as Unix seconds: RFC 3339 5.6; "2006-01-02 15:04:05"; and the
+ * forms of App Service's version 2017-09-01, "01/02/2006 15:04:05 +00:00" and
+ * "1/2/2006 3:04:05 PM +00:00".  Returns 0, or -1 when it is none of these,
+ * or no day of the calendar from 1970 on.
+ */
+int aad_date(const char *text, int64_t *seconds);
+
+
+/*
  * Reads the body of a token answer into 'token': access_token, token_type,
  * expires_in or expires_on (numbers or strings, RFC 6749 5.1 and Microsoft's
- * "How to use managed identities on a VM"), refresh_in.  'received_on' is the
- * time at which the request was started.  'now' is the time that lifetimes
- * are judged by.  Returns 0, or -1 with the reason in 'error' and an empty
- * token.
+ * "How to use managed identities on a VM"; expires_on may be a date too),
+ * refresh_in.  'received_on' is the time at which the request was started.
+ * 'now' is the time that lifetimes are judged by.  Returns 0, or -1 with the
+ * reason in 'error' and an empty token.
  */
 int aad_token_response(const aad_secret_t *body, int64_t received_on,
     int64_t now, aad_token_t *token, aad_error_t *error);

@@ -46,6 +46,8 @@ static int aad_base64url_decode(const char *text, size_t length,
 static int aad_json_has_nul(const char *text);
 static int aad_json_integer(const cJSON *json, const char *name,
     int64_t *value);
+static int aad_json_date(const cJSON *json, const char *name,
+    int64_t *seconds);
 static const char *aad_json_text(const cJSON *json, const char *name);
 static void aad_json_copy(const cJSON *json, const char *name, char *text,
     size_t size);
@@ -333,6 +335,7 @@ aad_token_expiry(const cJSON *json, const aad_token_names_t *names,
     }
 
     if (aad_json_integer(json, names->expires_on, &token->expires_on) == 0
+        || aad_json_date(json, names->expires_on, &token->expires_on) == 0
         || aad_json_integer(claims, "exp", &token->expires_on) == 0)
     {
         return 0;
@@ -440,7 +443,7 @@ aad_json_has_nul(const char *text)
 static int
 aad_json_integer(const cJSON *json, const char *name, int64_t *value)
 {
-    char         *end;
+    size_t        sign;
     const cJSON  *item;
 
     item = cJSON_GetObjectItemCaseSensitive(json, name);
@@ -455,15 +458,30 @@ aad_json_integer(const cJSON *json, const char *name, int64_t *value)
         return 0;
     }
 
-    if (!cJSON_IsString(item) || item->valuestring[0] == '\0'
-        || strlen(item->valuestring) > 15)
+    if (!cJSON_IsString(item) || strlen(item->valuestring) > 15) {
+        return -1;
+    }
+
+    sign = item->valuestring[0] == '-';
+
+    if (item->valuestring[sign] == '\0'
+        || item->valuestring[sign + strspn(item->valuestring + sign,
+                                           "0123456789")]
+           != '\0')
     {
         return -1;
     }
 
-    *value = strtoll(item->valuestring, &end, 10);
+    *value = strtoll(item->valuestring, NULL, 10);
 
-    return *end == '\0' ? 0 : -1;
+    return 0;
+}
+
+
+static int
+aad_json_date(const cJSON *json, const char *name, int64_t *seconds)
+{
+    return aad_date(aad_json_text(json, name), seconds);
 }
 
 
