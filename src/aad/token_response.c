@@ -105,13 +105,33 @@ aad_token_response_az(const aad_secret_t *body, int64_t received_on,
 }
 
 
+int
+aad_response_has_id(const aad_secret_t *body, const char *name,
+    const char *id)
+{
+    int     has;
+    cJSON  *json;
+
+    json = cJSON_ParseWithOpts(body->data, NULL, 1);
+
+    has = strcasecmp(aad_json_text(json, name), id) == 0;
+
+    aad_json_wipe(json);
+
+    return has;
+}
+
+
 void
 aad_error_response(aad_call_t *call, const aad_http_response_t *response,
     aad_error_t *text)
 {
     cJSON  *json;
 
-    call->attempt->retry_after = response->retry_after;
+    /* whole seconds are what the log and the next client are told */
+
+    call->attempt->retry_after = (int) ((response->retry_after_ms + 999)
+                                        / 1000);
 
     json = cJSON_ParseWithOpts(response->body.data, NULL, 1);
 
