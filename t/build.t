@@ -38,8 +38,7 @@ END
 for my $case (
     ['curl/curl.h', '', 'libcurl 7.77 or later', 'libcurl4-openssl-dev'],
     ['cjson/cJSON.h', '', 'cJSON 1.7.13 or later', 'libcjson-dev'],
-    ['EVP_MD_CTX_new', '', "OpenSSL's libcrypto 1.1.1 or later",
-        'libssl-dev'],
+    ['EVP_MD_CTX_new', '', 'OpenSSL 1.1.1 or later', 'libssl-dev'],
     ['', '--without-http_proxy_module', 'the http proxy module', 'nginx-dev'],
 ) {
     my ($header, $argument, $what, $package) = @$case;

@@ -107,6 +107,9 @@ typedef struct {
     int64_t               (*monotonic_ms)(void *data);
     int                   (*cancelled)(void *data);     /* true: give up */
     void                   *data;
+
+    /* lets that much of monotonic_ms() pass; NULL: the thread sleeps */
+    void                  (*wait)(void *data, int64_t ms);
 } aad_hooks_t;
 
 

@@ -29,6 +29,7 @@ aad_get_token(const aad_settings_t *settings, const aad_hooks_t *hooks,
     int64_t timeout_ms, size_t only, aad_token_t *token, aad_report_t *report)
 {
     size_t        step;
+    int64_t       now_ms;
     aad_call_t    call;
     aad_result_t  result;
 
@@ -39,7 +40,11 @@ aad_get_token(const aad_settings_t *settings, const aad_hooks_t *hooks,
 
     call.settings = settings;
     call.hooks = hooks;
-    call.deadline_ms = hooks->monotonic_ms(hooks->data) + timeout_ms;
+
+    now_ms = hooks->monotonic_ms(hooks->data);
+
+    call.deadline_ms = now_ms + timeout_ms;
+    call.retry_until_ms = now_ms + aad_retry_share_ms(timeout_ms);
 
     if (only < settings->chain_length) {
         call.more_steps = 0;

@@ -20,7 +20,7 @@
 static aad_result_t aad_client_certificate_prove(
     const aad_credential_t *credential, aad_call_t *call,
     const char *token_endpoint, aad_secret_t *form);
-static void aad_date(int64_t seconds, char *date, size_t size);
+static void aad_certificate_date(int64_t seconds, char *date, size_t size);
 
 
 static const aad_value_t  aad_client_certificate_values[] = {
@@ -134,7 +134,7 @@ aad_credential_warning(const aad_credential_t *credential, int64_t now,
     }
 
     if (certificate->not_before > now) {
-        aad_date(certificate->not_before, date, sizeof(date));
+        aad_certificate_date(certificate->not_before, date, sizeof(date));
         aad_error(warning, "the certificate in \"%s\" is not valid before "
                   "%s; is this machine's clock right?", certificate->file,
                   date);
@@ -147,7 +147,7 @@ aad_credential_warning(const aad_credential_t *credential, int64_t now,
         return 0;
     }
 
-    aad_date(certificate->not_after, date, sizeof(date));
+    aad_certificate_date(certificate->not_after, date, sizeof(date));
 
     aad_error(warning, "the certificate in \"%s\" %s %s: register a new one "
               "with the app, put it in the place of this one, and reload",
@@ -171,7 +171,7 @@ aad_client_certificate_prove(const aad_credential_t *credential,
 
 /* in UTC, as certificates have it */
 static void
-aad_date(int64_t seconds, char *date, size_t size)
+aad_certificate_date(int64_t seconds, char *date, size_t size)
 {
     time_t     time;
     struct tm  tm;

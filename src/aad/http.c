@@ -16,9 +16,14 @@
 #include <openssl/crypto.h>
 
 
+/* a service may ask for a day; above that it is no wish any more */
+#define AAD_RETRY_AFTER_MAX_MS      86400000
+
+
 typedef struct {
     aad_call_t             *call;
     aad_http_response_t    *response;
+    size_t                  challenges;
     int                     too_large;
 } aad_http_transfer_t;
 
@@ -26,13 +31,22 @@ typedef struct {
 static int aad_http_options(CURL *curl, aad_http_transfer_t *transfer,
     const aad_http_request_t *request, struct curl_slist *headers);
 static CURLcode aad_http_trust(CURL *curl, const char *ca_certificates);
+static CURLcode aad_http_pin(CURL *curl, const unsigned char *thumbprint);
+static CURLcode aad_http_pin_context(CURL *curl, void *ssl_ctx,
+    void *thumbprint);
+static int aad_http_can_pin(void);
 static int aad_http_failed(CURLcode rc, const aad_http_transfer_t *transfer,
     const aad_http_request_t *request, const char *detail,
     aad_error_t *error);
+static int aad_http_is_broken(CURLcode rc);
 static struct curl_slist *aad_http_headers(const aad_http_request_t *request);
 static void aad_http_headers_wipe(struct curl_slist *headers);
 static size_t aad_http_body(char *data, size_t size, size_t count,
     void *transfer);
+static size_t aad_http_response_header(char *data, size_t size,
+    size_t count, void *transfer);
+static const char *aad_http_header_value(const char *line, const char *name);
+static int64_t aad_http_milliseconds(const char *value);
 static int aad_http_progress(void *transfer, curl_off_t download_total,
     curl_off_t downloaded, curl_off_t upload_total, curl_off_t uploaded);
 
@@ -52,15 +66,23 @@ aad_http(aad_call_t *call, const aad_http_request_t *request,
     memset(response, 0, sizeof(aad_http_response_t));
     aad_secret_init(&response->body, AAD_BODY_BYTES_MAX);
     response->authority = request->authority;
+    response->sent_on = call->hooks->now(call->hooks->data);
 
+    memset(&transfer, 0, sizeof(aad_http_transfer_t));
     transfer.call = call;
     transfer.response = response;
-    transfer.too_large = 0;
 
     /* zero would be no limit at all to libcurl */
 
     if (aad_time_left_ms(call) == 0) {
         return aad_error(error, "no time was left to ask %s", request->url);
+    }
+
+    if (request->thumbprint != NULL && !aad_http_can_pin()) {
+        return aad_error(error, "libcurl is built on %s here, the thumbprint "
+                         "of a certificate takes one that is built on %.14s",
+                         curl_version_info(CURLVERSION_NOW)->ssl_version,
+                         OPENSSL_VERSION_TEXT);
     }
 
     rc = -1;
@@ -90,11 +112,20 @@ aad_http(aad_call_t *call, const aad_http_request_t *request,
 
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &response->status);
 
-    if (curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after)
-        == CURLE_OK)
+    /* in seconds or as a date, and only where milliseconds are not said */
+
+    if (response->retry_after_ms == 0
+        && curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after)
+           == CURLE_OK
+        && retry_after > 0)
     {
-        response->retry_after = retry_after > 86400 ? 86400
-                                : retry_after < 0 ? 0 : (int) retry_after;
+        response->retry_after_ms = retry_after > AAD_RETRY_AFTER_MAX_MS / 1000
+                                   ? AAD_RETRY_AFTER_MAX_MS
+                                   : (int64_t) retry_after * 1000;
+    }
+
+    if (transfer.challenges > 1) {
+        response->challenge[0] = '\0';
     }
 
     rc = 0;
@@ -151,6 +182,9 @@ aad_http_options(CURL *curl, aad_http_transfer_t *transfer,
 
     rc |= curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, aad_http_body);
     rc |= curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer);
+    rc |= curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION,
+                           aad_http_response_header);
+    rc |= curl_easy_setopt(curl, CURLOPT_HEADERDATA, transfer);
 
     rc |= curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, aad_http_progress);
     rc |= curl_easy_setopt(curl, CURLOPT_XFERINFODATA, transfer);
@@ -177,6 +211,10 @@ aad_http_options(CURL *curl, aad_http_transfer_t *transfer,
         rc |= aad_http_trust(curl, settings->ca_certificates);
     }
 
+    if (request->thumbprint != NULL) {
+        rc |= aad_http_pin(curl, request->thumbprint);
+    }
+
     return rc == CURLE_OK ? 0 : -1;
 }
 
@@ -198,6 +236,56 @@ aad_http_trust(CURL *curl, const char *ca_certificates)
 
     return curl_easy_setopt(curl, CURLOPT_CAPATH, NULL)
            | curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &blob);
+}
+
+
+/*
+ * The certificate that has this thumbprint signs itself and names nobody, so
+ * that neither a CA nor the host's name could be asked for.
+ */
+static CURLcode
+aad_http_pin(CURL *curl, const unsigned char *thumbprint)
+{
+    CURLcode  rc;
+
+    rc = curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L);
+    rc |= curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    rc |= curl_easy_setopt(curl, CURLOPT_CAINFO, NULL);
+    rc |= curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+
+    rc |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION,
+                           aad_http_pin_context);
+    rc |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, thumbprint);
+
+    return rc;
+}
+
+
+static CURLcode
+aad_http_pin_context(CURL *curl, void *ssl_ctx, void *thumbprint)
+{
+    (void) curl;
+
+    aad_thumbprint_pin(ssl_ctx, thumbprint);
+
+    return CURLE_OK;
+}
+
+
+/* Of another library, or version, the SSL_CTX would be something else. */
+static int
+aad_http_can_pin(void)
+{
+    const char  *version;
+
+    static const char  openssl[] = "OpenSSL/";
+
+    version = curl_version_info(CURLVERSION_NOW)->ssl_version;
+
+    return version != NULL
+           && strncmp(version, openssl, sizeof(openssl) - 1) == 0
+           && strtoul(version + sizeof(openssl) - 1, NULL, 10)
+              == OpenSSL_version_num() >> 28;
 }
 
 
@@ -224,14 +312,43 @@ aad_http_failed(CURLcode rc, const aad_http_transfer_t *transfer,
                          (int) length, url);
     }
 
+    transfer->response->broken = aad_http_is_broken(rc);
+
     aad_text_clean(text, sizeof(text),
                    detail[0] != '\0' ? detail : curl_easy_strerror(rc));
 
     return aad_error(error, "%.*s: %s%s", (int) length, url, text,
-                     rc == CURLE_PEER_FAILED_VERIFICATION
+                     rc != CURLE_PEER_FAILED_VERIFICATION ? ""
+                     : request->thumbprint != NULL
+                         ? "; the certificate has another thumbprint than it "
+                           "should"
+                     : request->authority
                          ? "; where the authority has a CA of your own, name "
                            "it with \"aoai_aad_ssl_trusted_certificate\""
                          : "");
+}
+
+
+/* What may be better the next time: the network's failures, nobody's errors. */
+static int
+aad_http_is_broken(CURLcode rc)
+{
+    switch (rc) {
+
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_PARTIAL_FILE:
+        return 1;
+
+    default:
+        return 0;
+    }
 }
 
 
@@ -284,6 +401,99 @@ aad_http_body(char *data, size_t size, size_t count, void *transfer)
     }
 
     return size * count;
+}
+
+
+/* Milliseconds come first: azure-core's three names in their order. */
+static size_t
+aad_http_response_header(char *data, size_t size, size_t count, void *transfer)
+{
+    char                  line[AAD_CHALLENGE_BYTES + 64];
+    size_t                length;
+    const char           *value;
+    aad_http_response_t  *response;
+    aad_http_transfer_t  *t = transfer;
+
+    response = t->response;
+    length = size * count;
+
+    /* of an answer such as "100 Continue" nothing counts */
+
+    if (length > 5 && strncmp(data, "HTTP/", 5) == 0) {
+        response->retry_after_ms = 0;
+        response->challenge[0] = '\0';
+        t->challenges = 0;
+        return length;
+    }
+
+    if (length >= sizeof(line)) {
+        return length;
+    }
+
+    memcpy(line, data, length);
+    line[length] = '\0';
+    line[strcspn(line, "\r\n")] = '\0';
+
+    value = aad_http_header_value(line, "retry-after-ms");
+
+    if (value != NULL) {
+        response->retry_after_ms = aad_http_milliseconds(value);
+        return length;
+    }
+
+    value = aad_http_header_value(line, "x-ms-retry-after-ms");
+
+    if (value != NULL && response->retry_after_ms == 0) {
+        response->retry_after_ms = aad_http_milliseconds(value);
+        return length;
+    }
+
+    value = aad_http_header_value(line, "WWW-Authenticate");
+
+    if (value != NULL && t->challenges++ == 0
+        && strlen(value) < sizeof(response->challenge))
+    {
+        memcpy(response->challenge, value, strlen(value) + 1);
+    }
+
+    return length;
+}
+
+
+/* Returns the value without the blanks before it, or NULL. */
+static const char *
+aad_http_header_value(const char *line, const char *name)
+{
+    size_t  length;
+
+    length = strlen(name);
+
+    if (strncasecmp(line, name, length) != 0 || line[length] != ':') {
+        return NULL;
+    }
+
+    line += length + 1;
+
+    return line + strspn(line, " \t");
+}
+
+
+/* Returns 0 for what is no number. */
+static int64_t
+aad_http_milliseconds(const char *value)
+{
+    int64_t  ms;
+    size_t   digits;
+
+    digits = strspn(value, "0123456789");
+
+    if (digits == 0 || digits > 15) {
+        return 0;
+    }
+
+    ms = strtoll(value, NULL, 10);
+
+    return ms < AAD_RETRY_AFTER_MAX_MS ? ms : AAD_RETRY_AFTER_MAX_MS;
 }
 
 

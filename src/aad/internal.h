@@ -22,6 +22,9 @@
 #define AAD_VALUE_BYTES_MAX         8192
 #define AAD_HEADERS_MAX             4
 #define AAD_VALUES_MAX              12
+#define AAD_CHALLENGE_BYTES         1024
+#define AAD_THUMBPRINT_BYTES        20      /* of a certificate, SHA-1 */
+#define AAD_STATUSES_MAX            8
 
 #define AAD_CONNECT_TIMEOUT_MS      5000
 #define AAD_PROBE_TIMEOUT_MS        1000    /* IMDS, while a step follows */
@@ -42,6 +45,7 @@ typedef struct {
     const aad_credential_t *credential;     /* the step being asked */
     aad_attempt_t          *attempt;        /* what it says */
     int64_t                 deadline_ms;    /* monotonic */
+    int64_t                 retry_until_ms; /* monotonic, before that */
     int                     more_steps;     /* true: another step follows */
 } aad_call_t;
 
@@ -135,11 +139,20 @@ typedef struct {
     int64_t                 connect_timeout_ms;
     int                     authority;      /* true: proxy and CAs of the
                                                settings; else neither */
+    const unsigned char    *thumbprint;     /* of the only certificate that is
+                                               taken, whoever signed it; NULL:
+                                               any that can be verified */
 } aad_http_request_t;
 
 typedef struct {
     long                    status;
-    int                     retry_after;    /* seconds, 0: not said */
+    int                     broken;         /* true: there is no answer, as
+                                               the connection failed */
+    int64_t                 sent_on;        /* Unix seconds */
+    int64_t                 retry_after_ms; /* 0: not said */
+    char                    challenge[AAD_CHALLENGE_BYTES];
+                                            /* WWW-Authenticate, "": none, or
+                                               several, or a longer one */
     int                     authority;      /* true: it answered, else an
                                                endpoint of the machine */
     aad_secret_t            body;
@@ -153,6 +166,58 @@ typedef struct {
  */
 int aad_http(aad_call_t *call, const aad_http_request_t *request,
     aad_http_response_t *response, aad_error_t *error);
+
+
+/* What passes by itself at an endpoint, and how often it is asked again. */
+typedef struct {
+    int                     statuses[AAD_STATUSES_MAX];     /* 0 ends them */
+    int                     server_errors;  /* true: and all from 500 on */
+    int                     broken;         /* true: and failed connections */
+    unsigned                tries;          /* with the first one */
+    int64_t                 first_ms;       /* the wait before the second */
+    int64_t                 max_ms;         /* no wait is longer */
+} aad_retry_t;
+
+extern const aad_retry_t  aad_retry_authority;
+extern const aad_retry_t  aad_retry_imds;
+extern const aad_retry_t  aad_retry_machine;
+
+/*
+ * The same as aad_http(), as often as 'retry' says it: after the wait that
+ * the answer asks for, or one that grows from try to try.  A wait that would
+ * last beyond call->retry_until_ms is not begun.  The result is the last
+ * one's.
+ */
+int aad_http_retry(aad_call_t *call, const aad_http_request_t *request,
+    const aad_retry_t *retry, aad_http_response_t *response,
+    aad_error_t *error);
+
+/*
+ * Milliseconds to wait after so many tries; 'random' is any number, it
+ * spreads those who failed together.  This function can't fail.
+ */
+int64_t aad_retry_wait_ms(const aad_retry_t *retry, unsigned tries,
+    uint32_t random);
+
+/* Milliseconds, of the whole of a call, in which something is tried again. */
+int64_t aad_retry_share_ms(int64_t timeout_ms);
+
+
+/*
+ * Reads the 40 hexadecimal digits of a certificate's SHA-1; colons and white
+ * space among them are passed over.  Returns 0, or -1 when it is none.
+ */
+int aad_thumbprint(const char *text,
+    unsigned char thumbprint[AAD_THUMBPRINT_BYTES]);
+
+/* The same as a check of a value's form. */
+int aad_is_thumbprint(const char *value);
+
+/*
+ * Lets the SSL_CTX take a server's certificate if and only if it has this
+ * thumbprint, which must live as long; nothing else about it is looked at.
+ */
+void aad_thumbprint_pin(void *ssl_ctx, const unsigned char *thumbprint);
 
 
 /* Runs a program. */
@@ -181,12 +246,21 @@ int aad_process(aad_call_t *call, const aad_process_t *process,
 
 
 /*
+ * Reads a date as Unix seconds: RFC 3339 5.6; "2006-01-02 15:04:05"; and the
+ * forms of App Service's version 2017-09-01, "01/02/2006 15:04:05 +00:00" and
+ * "1/2/2006 3:04:05 PM +00:00".  Returns 0, or -1 when it is none of these,
+ * or no day of the calendar from 1970 on.
+ */
+int aad_date(const char *text, int64_t *seconds);
+
+
+/*
  * Reads the body of a token answer into 'token': access_token, token_type,
  * expires_in or expires_on (numbers or strings, RFC 6749 5.1 and Microsoft's
- * "How to use managed identities on a VM"), refresh_in.  'received_on' is the
- * time at which the request was started.  'now' is the time that lifetimes
- * are judged by.  Returns 0, or -1 with the reason in 'error' and an empty
- * token.
+ * "How to use managed identities on a VM"; expires_on may be a date too),
+ * refresh_in.  'received_on' is the time at which the request was started.
+ * 'now' is the time that lifetimes are judged by.  Returns 0, or -1 with the
+ * reason in 'error' and an empty token.
  */
 int aad_token_response(const aad_secret_t *body, int64_t received_on,
     int64_t now, aad_token_t *token, aad_error_t *error);
@@ -198,6 +272,13 @@ int aad_token_response_az(const aad_secret_t *body, int64_t received_on,
 /* The same for "azd auth token", whose expiry is a date of RFC 3339. */
 int aad_token_response_azd(const aad_secret_t *body, int64_t received_on,
     int64_t now, aad_token_t *token, aad_error_t *error);
+
+/*
+ * Whether the body is a JSON object whose member 'name' is this id, whatever
+ * the case of its letters.
+ */
+int aad_response_has_id(const aad_secret_t *body, const char *name,
+    const char *id);
 
 /*
  * Reads an error body (RFC 6749 5.2, with Entra's error_codes and ids; or the
@@ -273,6 +354,7 @@ extern const aad_form_t  aad_form_url;
 extern const aad_form_t  aad_form_path;
 extern const aad_form_t  aad_form_switch;
 extern const aad_form_t  aad_form_visible;
+extern const aad_form_t  aad_form_thumbprint;
 
 #define AAD_VALUE_SECRET    0x01            /* never shown */
 #define AAD_VALUE_FILE      0x02            /* the value is a file's content */
@@ -347,6 +429,13 @@ extern const aad_credential_type_t  aad_client_certificate;
 extern const aad_credential_type_t  aad_client_secret;
 extern const aad_credential_type_t  aad_environment;
 extern const aad_credential_type_t  aad_managed_identity;
+
+/*
+ * A token of a credential of type "managed_identity" for another scope than
+ * the settings'.  Returns what the credential's get_token() does.
+ */
+aad_result_t aad_managed_identity_token(const aad_credential_t *credential,
+    aad_call_t *call, const char *scope, aad_token_t *token);
 
 /* The value as text, "" when it is not set. */
 const char *aad_value(const aad_credential_t *credential, size_t slot);

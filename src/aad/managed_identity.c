@@ -2,8 +2,9 @@
 /*
  * Copyright (C) the ngx_http_aoai_aad_module authors
  *
- * The identity that Azure gives to the machine or the app: App Service,
- * Functions and Container Apps where their variables are set, else IMDS.
+ * The identity that Azure gives to the machine or the app.  Where it is asked
+ * for depends on what nginx runs on; the environment says it, and where it
+ * says nothing there is IMDS.
  *
  * AZURE_CLIENT_ID does not choose a user-assigned identity here, other than
  * in the SDKs' DefaultAzureCredential: with a service principal's variables
@@ -12,54 +13,15 @@
  */
 
 
-#include "internal.h"
+#include "managed_identity.h"
 
-#include <stdio.h>
 #include <string.h>
-
-
-#define AAD_IMDS_HOST           "http://169.254.169.254"
-#define AAD_IMDS_PATH           "/metadata/identity/oauth2/token"
-#define AAD_IMDS_VERSION        "2018-02-01"
-#define AAD_APP_SERVICE_VERSION "2019-08-01"
-
-
-enum {
-    AAD_MI_CLIENT_ID,
-    AAD_MI_OBJECT_ID,
-    AAD_MI_RESOURCE_ID,
-    AAD_MI_ENDPOINT,
-    AAD_MI_HEADER,
-    AAD_MI_IMDS_HOST
-};
-
-
-/* A place to ask, and its own names for the three ways to choose. */
-typedef struct {
-    const char             *name;
-    const char             *client_id;
-    const char             *object_id;
-    const char             *resource_id;
-} aad_mi_source_t;
 
 
 static aad_result_t aad_mi_get_token(const aad_credential_t *credential,
     aad_call_t *call, aad_token_t *token);
-static aad_result_t aad_mi_imds(const aad_credential_t *credential,
-    aad_call_t *call, aad_token_t *token);
-static aad_result_t aad_mi_imds_refused(const aad_credential_t *credential,
-    aad_call_t *call, const aad_http_response_t *response);
-static aad_result_t aad_mi_app_service(const aad_credential_t *credential,
-    aad_call_t *call, aad_token_t *token);
-static int aad_mi_url(const aad_credential_t *credential,
-    const aad_call_t *call, const aad_mi_source_t *source,
-    const char *endpoint, const char *version, aad_secret_t *url);
-static int aad_mi_ask(aad_call_t *call, const char *url, const char *header,
-    int64_t connect_timeout_ms, aad_http_response_t *response,
-    aad_error_t *error);
-static aad_result_t aad_mi_token(aad_call_t *call,
-    const aad_mi_source_t *source, const aad_http_response_t *response,
-    int64_t received_on, aad_result_t otherwise, aad_token_t *token);
+static aad_result_t aad_mi_cannot_choose(const aad_mi_source_t *source,
+    aad_call_t *call, const char *id);
 static int aad_mi_complete(aad_credential_t *credential, aad_error_t *error);
 
 
@@ -67,10 +29,18 @@ static const aad_value_t  aad_mi_values[] = {
     { "client_id", NULL, AAD_MI_CLIENT_ID, &aad_form_guid, 0 },
     { "object_id", NULL, AAD_MI_OBJECT_ID, &aad_form_guid, 0 },
     { "resource_id", NULL, AAD_MI_RESOURCE_ID, &aad_form_resource_id, 0 },
-    { NULL, "IDENTITY_ENDPOINT", AAD_MI_ENDPOINT, &aad_form_url,
+    { NULL, "IDENTITY_ENDPOINT", AAD_MI_IDENTITY_ENDPOINT, &aad_form_url,
       AAD_VALUE_DECIDES },
-    { NULL, "IDENTITY_HEADER", AAD_MI_HEADER, &aad_form_visible,
+    { NULL, "IDENTITY_HEADER", AAD_MI_IDENTITY_HEADER, &aad_form_visible,
       AAD_VALUE_SECRET|AAD_VALUE_DECIDES },
+    { NULL, "IDENTITY_SERVER_THUMBPRINT", AAD_MI_THUMBPRINT,
+      &aad_form_thumbprint, AAD_VALUE_DECIDES },
+    { NULL, "IMDS_ENDPOINT", AAD_MI_IMDS_ENDPOINT, NULL, 0 },
+    { NULL, "MSI_ENDPOINT", AAD_MI_MSI_ENDPOINT, &aad_form_url,
+      AAD_VALUE_DECIDES },
+    { NULL, "MSI_SECRET", AAD_MI_MSI_SECRET, &aad_form_visible,
+      AAD_VALUE_SECRET|AAD_VALUE_DECIDES },
+    { NULL, "DEFAULT_IDENTITY_CLIENT_ID", AAD_MI_DEFAULT_CLIENT_ID, NULL, 0 },
     { NULL, "AZURE_POD_IDENTITY_AUTHORITY_HOST", AAD_MI_IMDS_HOST,
       &aad_form_url, 0 },
     { NULL, NULL, 0, NULL, 0 }
@@ -87,268 +57,244 @@ const aad_credential_type_t  aad_managed_identity = {
 };
 
 
-/* "How to use managed identities for App Service and Azure Functions" */
-static const aad_mi_source_t  aad_mi_source_app_service = {
-    "App Service", "client_id", "principal_id", "mi_res_id"
+/* MSAL's order; the last one is everywhere */
+static const aad_mi_source_t *const  aad_mi_sources[] = {
+    &aad_mi_service_fabric,
+    &aad_mi_app_service,
+    &aad_mi_azure_ml,
+    &aad_mi_cloud_shell,
+    &aad_mi_arc,
+    &aad_mi_imds
 };
 
-/* "How to use managed identities on an Azure VM to acquire a token" */
-static const aad_mi_source_t  aad_mi_source_imds = {
-    "IMDS", "client_id", "object_id", "msi_res_id"
-};
+
+aad_result_t
+aad_managed_identity_token(const aad_credential_t *credential,
+    aad_call_t *call, const char *scope, aad_token_t *token)
+{
+    aad_call_t      other;
+    aad_settings_t  settings;
+
+    settings = *call->settings;
+    settings.scope = scope;
+
+    other = *call;
+    other.settings = &settings;
+    other.credential = credential;
+
+    return aad_mi_get_token(credential, &other, token);
+}
 
 
 static aad_result_t
 aad_mi_get_token(const aad_credential_t *credential, aad_call_t *call,
     aad_token_t *token)
 {
-    if (credential->values[AAD_MI_ENDPOINT].length != 0
-        && credential->values[AAD_MI_HEADER].length != 0)
-    {
-        return aad_mi_app_service(credential, call, token);
+    size_t                         slot;
+    const aad_mi_source_t         *source;
+    const aad_mi_source_t *const  *s;
+
+    for (s = aad_mi_sources; !(*s)->is_here(credential); s++) { /* void */ }
+
+    source = *s;
+
+    for (slot = 0; slot < AAD_MI_IDS; slot++) {
+
+        if (source->ids[slot] == NULL && aad_mi_has(credential, slot)) {
+            return aad_mi_cannot_choose(source, call,
+                                        aad_mi_values[slot].parameter);
+        }
     }
 
-    return aad_mi_imds(credential, call, token);
+    return source->get_token(credential, call, token);
 }
 
 
 /*
- * Outside Azure the address leads nowhere, so that with a step to go on to
- * the wait for a connection is short.
+ * Without the id the source would answer with another identity's token: it is
+ * not asked, and no other step either.
  */
 static aad_result_t
-aad_mi_imds(const aad_credential_t *credential, aad_call_t *call,
-    aad_token_t *token)
+aad_mi_cannot_choose(const aad_mi_source_t *source, aad_call_t *call,
+    const char *id)
 {
-    int                   rc;
-    char                  endpoint[AAD_URL_BYTES_MAX];
-    int64_t               received_on;
-    const char           *host;
-    aad_error_t           error;
-    aad_secret_t          url;
-    aad_result_t          result;
-    aad_http_response_t   response;
+    const char  *mend;
 
-    host = aad_value(credential, AAD_MI_IMDS_HOST);
-    if (host[0] == '\0') {
-        host = AAD_IMDS_HOST;
-    }
+    mend = source->ids[AAD_MI_CLIENT_ID] != NULL
+           ? "use \"client_id=\""
+           : "leave it out to use the one that is there";
 
-    snprintf(endpoint, sizeof(endpoint), "%.*s%s",
-             (int) (strlen(host) - (host[strlen(host) - 1] == '/')), host,
-             AAD_IMDS_PATH);
-
-    if (aad_mi_url(credential, call, &aad_mi_source_imds, endpoint,
-                   AAD_IMDS_VERSION, &url)
-        != 0)
-    {
-        return aad_reason(call, AAD_FAILED, "out of memory");
-    }
-
-    received_on = call->hooks->now(call->hooks->data);
-
-    rc = aad_mi_ask(call, url.data, "Metadata: true",
-                    call->more_steps ? AAD_PROBE_TIMEOUT_MS
-                                     : AAD_CONNECT_TIMEOUT_MS,
-                    &response, &error);
-
-    if (rc != 0) {
-        result = aad_reason(call, AAD_UNAVAILABLE,
-                            "no managed identity endpoint here: %s",
-                            error.text);
-
-    } else if (response.status != 200) {
-        result = aad_mi_imds_refused(credential, call, &response);
-
-    } else {
-        /* something else that answers at this address is no reason to stop */
-
-        result = aad_mi_token(call, &aad_mi_source_imds, &response,
-                              received_on,
-                              response.body.data[0] == '{' ? AAD_FAILED
-                                                           : AAD_UNAVAILABLE,
-                              token);
-    }
-
-    aad_secret_wipe(&response.body);
-    aad_secret_wipe(&url);
-
-    return result;
+    return aad_reason(call, AAD_FAILED, "%s cannot choose an identity by "
+                      "\"%s=\", %s", source->name, id, mend);
 }
 
 
-/* azure-identity for Python: 400, and Docker Desktop's 403, go on */
-static aad_result_t
-aad_mi_imds_refused(const aad_credential_t *credential, aad_call_t *call,
-    const aad_http_response_t *response)
+int
+aad_mi_begin(aad_mi_question_t *question, const aad_mi_source_t *source,
+    const aad_credential_t *credential, const aad_call_t *call,
+    const char *endpoint)
 {
-    int          chosen;
-    aad_error_t  error;
+    int     rc;
+    char    resource[AAD_URL_BYTES_MAX];
+    size_t  slot;
 
-    aad_error_response(call, response, &error);
+    memset(question, 0, sizeof(aad_mi_question_t));
+    question->source = source;
+    question->credential = credential;
+    question->request.connect_timeout_ms = AAD_CONNECT_TIMEOUT_MS;
 
-    if (response->status == 400) {
+    aad_secret_init(&question->url, AAD_URL_BYTES_MAX * 4);
+    aad_secret_init(&question->form, AAD_URL_BYTES_MAX);
+    aad_secret_init(&question->secret, AAD_VALUE_BYTES_MAX * 2);
+    aad_secret_init(&question->response.body, 0);
 
-        chosen = credential->set != 0;
-
-        return aad_reason(call, AAD_UNAVAILABLE,
-                          "this machine has no %s identity%s (IMDS: %s)",
-                          chosen ? "such" : "system-assigned",
-                          chosen ? "; assign it to the machine"
-                                 : "; enable it, or name a user-assigned one "
-                                   "with \"client_id=\"",
-                          error.text);
-    }
-
-    if (response->status == 403
-        && strstr(response->body.data, "unreachable") != NULL)
-    {
-        return aad_reason(call, AAD_UNAVAILABLE, "IMDS is not reachable here");
-    }
-
-    return aad_reason(call, AAD_FAILED, "IMDS: %s", error.text);
-}
-
-
-/* The variables are set: this is the place, and every error is final. */
-static aad_result_t
-aad_mi_app_service(const aad_credential_t *credential, aad_call_t *call,
-    aad_token_t *token)
-{
-    int                   rc;
-    int64_t               received_on;
-    aad_error_t           error;
-    aad_secret_t          url, header;
-    aad_result_t          result;
-    aad_http_response_t   response;
-
-    aad_secret_init(&header, AAD_VALUE_BYTES_MAX * 2);
-
-    if (aad_mi_url(credential, call, &aad_mi_source_app_service,
-                   aad_value(credential, AAD_MI_ENDPOINT),
-                   AAD_APP_SERVICE_VERSION, &url)
-        != 0)
-    {
-        return aad_reason(call, AAD_FAILED, "out of memory");
-    }
-
-    if (aad_secret_append_text(&header, "X-IDENTITY-HEADER: ") != 0
-        || aad_secret_append_text(&header, aad_value(credential,
-                                                     AAD_MI_HEADER)) != 0)
-    {
-        aad_secret_wipe(&header);
-        aad_secret_wipe(&url);
-        return aad_reason(call, AAD_FAILED, "out of memory");
-    }
-
-    received_on = call->hooks->now(call->hooks->data);
-
-    rc = aad_mi_ask(call, url.data, header.data, AAD_CONNECT_TIMEOUT_MS,
-                    &response, &error);
-
-    if (rc != 0) {
-        result = aad_reason(call, AAD_FAILED, "IDENTITY_ENDPOINT: %s",
-                            error.text);
-
-    } else if (response.status != 200) {
-        aad_error_response(call, &response, &error);
-        result = aad_reason(call, AAD_FAILED, "App Service: %s; has the app "
-                            "%s identity?", error.text,
-                            credential->set ? "this user-assigned"
-                                            : "a system-assigned");
-
-    } else {
-        result = aad_mi_token(call, &aad_mi_source_app_service, &response,
-                              received_on, AAD_FAILED, token);
-    }
-
-    aad_secret_wipe(&response.body);
-    aad_secret_wipe(&header);
-    aad_secret_wipe(&url);
-
-    return result;
-}
-
-
-/* Returns 0, or -1 when memory is out; the caller wipes the URL. */
-static int
-aad_mi_url(const aad_credential_t *credential, const aad_call_t *call,
-    const aad_mi_source_t *source, const char *endpoint, const char *version,
-    aad_secret_t *url)
-{
-    int          rc;
-    char         resource[AAD_URL_BYTES_MAX];
-    size_t       i;
-
-    const struct {
-        size_t       slot;
-        const char  *name;
-    } ids[] = {
-        { AAD_MI_CLIENT_ID, source->client_id },
-        { AAD_MI_OBJECT_ID, source->object_id },
-        { AAD_MI_RESOURCE_ID, source->resource_id }
-    };
-
-    aad_secret_init(url, AAD_URL_BYTES_MAX * 4);
     aad_resource(call->settings->scope, resource, sizeof(resource));
 
-    rc = aad_secret_append_text(url, endpoint);
+    rc = aad_secret_append_text(&question->url, endpoint);
 
-    if (strchr(endpoint, '?') == NULL) {
-        rc |= aad_secret_append(url, "?", 1);
+    if (source->version == NULL) {
+        question->request.form = &question->form;
+
+    } else {
+        if (strchr(endpoint, '?') == NULL) {
+            rc |= aad_secret_append(&question->url, "?", 1);
+        }
+
+        rc |= aad_mi_parameter(question, "api-version", source->version);
     }
 
-    rc |= aad_secret_append_pair(url, "api-version", version);
-    rc |= aad_secret_append_pair(url, "resource", resource);
+    rc |= aad_mi_parameter(question, "resource", resource);
 
-    for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
-        if (credential->values[ids[i].slot].length != 0) {
-            rc |= aad_secret_append_pair(url, ids[i].name,
-                                         aad_value(credential, ids[i].slot));
+    for (slot = 0; slot < AAD_MI_IDS; slot++) {
+        if (aad_mi_has(credential, slot)) {
+            rc |= aad_mi_parameter(question, source->ids[slot],
+                                   aad_value(credential, slot));
         }
     }
 
-    if (rc != 0) {
-        aad_secret_wipe(url);
+    question->request.url = question->url.data;
+
+    return rc != 0 ? -1 : 0;
+}
+
+
+int
+aad_mi_parameter(aad_mi_question_t *question, const char *name,
+    const char *value)
+{
+    int  rc;
+
+    if (question->request.form != NULL) {
+        return aad_secret_append_pair(&question->form, name, value);
+    }
+
+    rc = aad_secret_append_pair(&question->url, name, value);
+
+    /* it may have moved */
+
+    question->request.url = question->url.data;
+
+    return rc;
+}
+
+
+void
+aad_mi_header(aad_mi_question_t *question, const char *header)
+{
+    size_t  i;
+
+    for (i = 0; question->request.headers[i] != NULL; i++) { /* void */ }
+
+    question->request.headers[i] = header;
+}
+
+
+int
+aad_mi_secret(aad_mi_question_t *question, const char *name,
+    const char *value)
+{
+    if (aad_secret_append_text(&question->secret, name) != 0
+        || aad_secret_append_text(&question->secret, value) != 0)
+    {
         return -1;
     }
+
+    aad_mi_header(question, question->secret.data);
 
     return 0;
 }
 
 
-static int
-aad_mi_ask(aad_call_t *call, const char *url, const char *header,
-    int64_t connect_timeout_ms, aad_http_response_t *response,
-    aad_error_t *error)
+aad_result_t
+aad_mi_ask(aad_mi_question_t *question, aad_call_t *call,
+    const char *endpoint, aad_token_t *token)
 {
-    aad_http_request_t  request;
+    aad_error_t             error;
+    const aad_mi_source_t  *source;
 
-    memset(&request, 0, sizeof(aad_http_request_t));
-    request.url = url;
-    request.headers[0] = header;
-    request.connect_timeout_ms = connect_timeout_ms;
+    source = question->source;
 
-    return aad_http(call, &request, response, error);
+    if (aad_http_retry(call, &question->request, &aad_retry_machine,
+                       &question->response, &error)
+        != 0)
+    {
+        return aad_reason(call, AAD_FAILED, "%s: %s", endpoint, error.text);
+    }
+
+    if (question->response.status != 200) {
+        aad_error_response(call, &question->response, &error);
+
+        if (source->owner == NULL) {
+            return aad_reason(call, AAD_FAILED, "%s: %s", source->name,
+                              error.text);
+        }
+
+        return aad_reason(call, AAD_FAILED, "%s: %s; has the %s %s "
+                          "identity?", source->name, error.text,
+                          source->owner,
+                          question->credential->set ? "this user-assigned"
+                                                    : "a system-assigned");
+    }
+
+    return aad_mi_token(question, call, AAD_FAILED, token);
 }
 
 
-static aad_result_t
-aad_mi_token(aad_call_t *call, const aad_mi_source_t *source,
-    const aad_http_response_t *response, int64_t received_on,
+aad_result_t
+aad_mi_token(const aad_mi_question_t *question, aad_call_t *call,
     aad_result_t otherwise, aad_token_t *token)
 {
-    aad_error_t  error;
+    aad_error_t                 error;
+    const aad_http_response_t  *response;
 
-    if (aad_token_response(&response->body, received_on,
+    response = &question->response;
+
+    if (aad_token_response(&response->body, response->sent_on,
                            call->hooks->now(call->hooks->data), token, &error)
         != 0)
     {
-        return aad_reason(call, otherwise, "%s: %s", source->name,
+        return aad_reason(call, otherwise, "%s: %s", question->source->name,
                           error.text);
     }
 
     return AAD_OK;
+}
+
+
+void
+aad_mi_end(aad_mi_question_t *question)
+{
+    aad_secret_wipe(&question->response.body);
+    aad_secret_wipe(&question->secret);
+    aad_secret_wipe(&question->form);
+    aad_secret_wipe(&question->url);
+}
+
+
+int
+aad_mi_has(const aad_credential_t *credential, size_t slot)
+{
+    return credential->values[slot].length != 0;
 }
 
 

@@ -68,7 +68,6 @@ aad_oauth_post(aad_call_t *call, const char *endpoint,
 {
     int                   rc;
     char                  id[AAD_ID_BYTES], header[AAD_ID_BYTES + 32];
-    int64_t               received_on;
     aad_error_t           error;
     aad_result_t          result;
     aad_http_request_t    request;
@@ -88,9 +87,8 @@ aad_oauth_post(aad_call_t *call, const char *endpoint,
     request.connect_timeout_ms = AAD_CONNECT_TIMEOUT_MS;
     request.authority = 1;
 
-    received_on = call->hooks->now(call->hooks->data);
-
-    rc = aad_http(call, &request, &response, &error);
+    rc = aad_http_retry(call, &request, &aad_retry_authority, &response,
+                        &error);
 
     if (rc != 0) {
         result = aad_reason(call, AAD_FAILED, "%s", error.text);
@@ -100,7 +98,7 @@ aad_oauth_post(aad_call_t *call, const char *endpoint,
         result = aad_reason(call, AAD_FAILED, "%.200s: %s", endpoint,
                             error.text);
 
-    } else if (aad_token_response(&response.body, received_on,
+    } else if (aad_token_response(&response.body, response.sent_on,
                                   call->hooks->now(call->hooks->data), token,
                                   &error)
                != 0)

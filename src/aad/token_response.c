@@ -117,6 +117,23 @@ aad_token_response_azd(const aad_secret_t *body, int64_t received_on,
 }
 
 
+int
+aad_response_has_id(const aad_secret_t *body, const char *name,
+    const char *id)
+{
+    int     has;
+    cJSON  *json;
+
+    json = cJSON_ParseWithOpts(body->data, NULL, 1);
+
+    has = strcasecmp(aad_json_text(json, name), id) == 0;
+
+    aad_json_wipe(json);
+
+    return has;
+}
+
+
 void
 aad_error_response(aad_call_t *call, const aad_http_response_t *response,
     aad_error_t *text)
@@ -126,9 +143,12 @@ aad_error_response(aad_call_t *call, const aad_http_response_t *response,
     aad_attempt_t  *attempt;
 
     attempt = call->attempt;
-    attempt->retry_after = response->retry_after;
     attempt->code[0] = '\0';
     error[0] = '\0';
+
+    /* whole seconds are what the log and the next client are told */
+
+    attempt->retry_after = (int) ((response->retry_after_ms + 999) / 1000);
 
     json = cJSON_ParseWithOpts(response->body.data, NULL, 1);
 
@@ -549,7 +569,7 @@ aad_json_has_nul(const char *text)
 static int
 aad_json_integer(const cJSON *json, const char *name, int64_t *value)
 {
-    char         *end;
+    size_t        sign;
     const cJSON  *item;
 
     item = cJSON_GetObjectItemCaseSensitive(json, name);
@@ -564,67 +584,30 @@ aad_json_integer(const cJSON *json, const char *name, int64_t *value)
         return 0;
     }
 
-    if (!cJSON_IsString(item) || item->valuestring[0] == '\0'
-        || strlen(item->valuestring) > 15)
+    if (!cJSON_IsString(item) || strlen(item->valuestring) > 15) {
+        return -1;
+    }
+
+    sign = item->valuestring[0] == '-';
+
+    if (item->valuestring[sign] == '\0'
+        || item->valuestring[sign + strspn(item->valuestring + sign,
+                                           "0123456789")]
+           != '\0')
     {
         return -1;
     }
 
-    *value = strtoll(item->valuestring, &end, 10);
+    *value = strtoll(item->valuestring, NULL, 10);
 
-    return *end == '\0' ? 0 : -1;
+    return 0;
 }
 
 
-/* RFC 3339 5.6 in UTC, "2006-01-02T15:04:05Z", with a fraction or without. */
 static int
 aad_json_date(const cJSON *json, const char *name, int64_t *seconds)
 {
-    int          length;
-    char         again[32];
-    time_t       time;
-    struct tm    tm;
-    const char  *text;
-
-    text = aad_json_text(json, name);
-    length = 0;
-
-    memset(&tm, 0, sizeof(struct tm));
-
-    if (strlen(text) < 20 || text[10] != 'T'
-        || sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon,
-                  &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &length)
-           != 6
-        || length != 19)
-    {
-        return -1;
-    }
-
-    tm.tm_year -= 1900;
-    tm.tm_mon -= 1;
-    time = timegm(&tm);
-
-    /* what is no date becomes another one, or was written in another way */
-
-    if (strftime(again, sizeof(again), "%Y-%m-%dT%H:%M:%S", &tm) != 19
-        || strncmp(text, again, 19) != 0)
-    {
-        return -1;
-    }
-
-    text += 19;
-
-    if (text[0] == '.') {
-        text += 1 + strspn(text + 1, "0123456789");
-    }
-
-    if (strcmp(text, "Z") != 0) {
-        return -1;
-    }
-
-    *seconds = (int64_t) time;
-
-    return 0;
+    return aad_date(aad_json_text(json, name), seconds);
 }
 
 

@@ -66,6 +66,7 @@ static aad_hooks_t  ngx_http_aoai_aad_hooks = {
     ngx_http_aoai_aad_now,
     ngx_http_aoai_aad_monotonic,
     ngx_http_aoai_aad_cancelled,
+    NULL,
     NULL
 };
 

@@ -24,6 +24,7 @@ static const aad_hooks_t  tool_identity_hooks = {
     tool_identity_now,
     tool_identity_monotonic_ms,
     tool_identity_cancelled,
+    NULL,
     NULL
 };
 

@@ -439,7 +439,8 @@ test_secret_of_another_step_is_not_told(void **state)
     unit_identity_variable(identity, "AZURE_CLIENT_SECRET", SECRET);
     unit_identity_step(identity, "environment", NULL);
     unit_identity_step(identity, "managed_identity", NULL);
-    unit_server_answer(&identity->machine, 500, "", "{\"error\":\"x\"}");
+    unit_server_answers(&identity->machine, UNIT_IMDS_TRIES, 500, "",
+                        "{\"error\":\"x\"}");
 
     assert_int_equal(unit_identity_ask(identity), AAD_FAILED);
     unit_assert_lacks(unit_identity_reason(identity, 0), SECRET);

@@ -48,6 +48,7 @@ typedef struct {
     int64_t                 now;                /* Unix seconds */
     int64_t                 speed;
     int64_t                 started_ms;
+    int64_t                 waited_ms;          /* without having slept */
     int64_t                 cancel_after_ms;    /* -1: never */
 } unit_clock_t;
 
@@ -96,7 +97,17 @@ unit_clock_monotonic_ms(void *data)
 {
     unit_clock_t  *clock = data;
 
-    return (unit_real_ms() - clock->started_ms) * clock->speed;
+    return (unit_real_ms() - clock->started_ms) * clock->speed
+           + clock->waited_ms;
+}
+
+
+static inline void
+unit_clock_wait(void *data, int64_t ms)
+{
+    unit_clock_t  *clock = data;
+
+    clock->waited_ms += ms;
 }
 
 
@@ -118,12 +129,14 @@ unit_clock_start(unit_clock_t *clock)
     clock->now = UNIT_NOW;
     clock->speed = 1;
     clock->started_ms = unit_real_ms();
+    clock->waited_ms = 0;
     clock->cancel_after_ms = -1;
 
     hooks.now = unit_clock_now;
     hooks.monotonic_ms = unit_clock_monotonic_ms;
     hooks.cancelled = unit_clock_cancelled;
     hooks.data = clock;
+    hooks.wait = unit_clock_wait;
 
     return hooks;
 }

@@ -203,7 +203,7 @@ test_refused_secret_stops_with_code_and_hint(void **state)
 static void
 test_errors_of_the_authority_stop(void **state)
 {
-    size_t                i;
+    size_t                i, asked;
     char                  id[64];
     unit_identity_t      *identity = *state;
     const aad_attempt_t  *attempt;
@@ -215,33 +215,41 @@ test_errors_of_the_authority_stop(void **state)
         const char             *reason;
         const char             *code;
         int                     retry_after;
+        size_t                  tries;
     } answers[] = {
         { 400, "", "{\"error\":\"invalid_request\",\"error_description\":"
           "\"AADSTS90002: Tenant not found.\"}", "status 400, invalid_request",
-          "AADSTS90002", 0 },
-        { 429, "Retry-After: 17\r\n", "", "status 429 with nothing", "", 17 },
-        { 503, "Retry-After: 5\r\n", "<html></html>", "status 503 with HTML",
-          "", 5 },
-        { 500, "", "{}", "status 500", "", 0 },
-        { 404, "", "not here", "status 404 with something", "", 0 },
-        { 201, "", UNIT_APP_TOKEN, "status 201", "", 0 },
-        { 200, "", "", "no JSON object", "", 0 },
-        { 200, "", "<html></html>", "no JSON object", "", 0 },
-        { 200, "", "{\"access_token\":\"t\"", "no JSON object", "", 0 },
-        { 200, "", "{\"error\":\"x\"}", "no access token", "", 0 },
-        { 200, "", "{\"access_token\":\"t\"}", "does not say when", "", 0 }
+          "AADSTS90002", 0, 1 },
+        { 429, "Retry-After: 17\r\n", "", "status 429 with nothing", "", 17,
+          1 },
+        { 503, "Retry-After: 9\r\n", "<html></html>", "status 503 with HTML",
+          "", 9, 1 },
+        { 500, "", "{}", "status 500", "", 0, UNIT_AUTHORITY_TRIES },
+        { 404, "", "not here", "status 404 with something", "", 0, 1 },
+        { 201, "", UNIT_APP_TOKEN, "status 201", "", 0, 1 },
+        { 200, "", "", "no JSON object", "", 0, 1 },
+        { 200, "", "<html></html>", "no JSON object", "", 0, 1 },
+        { 200, "", "{\"access_token\":\"t\"", "no JSON object", "", 0, 1 },
+        { 200, "", "{\"error\":\"x\"}", "no access token", "", 0, 1 },
+        { 200, "", "{\"access_token\":\"t\"}", "does not say when", "", 0, 1 }
     };
+
+    asked = 0;
 
     unit_identity_secret_step(identity, SECRET);
     unit_identity_step(identity, "managed_identity", NULL);
 
     for (i = 0; i < unit_count(answers); i++) {
-        unit_server_answer(&identity->authority, answers[i].status,
-                           answers[i].headers, answers[i].body);
+        unit_server_answers(&identity->authority, answers[i].tries,
+                            answers[i].status, answers[i].headers,
+                            answers[i].body);
 
         assert_int_equal(unit_identity_ask(identity), AAD_FAILED);
         assert_int_equal(identity->report.count, 1);
         assert_int_equal(identity->token.access_token.length, 0);
+
+        asked += answers[i].tries;
+        assert_int_equal(unit_server_requests(&identity->authority), asked);
 
         attempt = &identity->report.attempts[0];
 
@@ -252,7 +260,7 @@ test_errors_of_the_authority_stop(void **state)
         /* what Entra's logs can be searched for is what was sent */
 
         (void) unit_request_header(unit_server_request(&identity->authority,
-                                                       i),
+                                                       asked - 1),
                                    "client-request-id", id, sizeof(id));
         assert_string_equal(attempt->correlation_id, id);
     }

@@ -288,7 +288,7 @@ test_wish_to_wait_is_kept_whatever_the_body_is(void **state)
 {
     fixture_t  *fixture = *state;
 
-    fixture->response.retry_after = 17;
+    fixture->response.retry_after_ms = 16001;
 
     refusal(fixture, 429, "");
     assert_int_equal(fixture->attempt.retry_after, 17);

@@ -109,7 +109,7 @@ test_get_is_plain_and_short(void **state)
 
     assert_int_equal(ask(fixture), 0);
     assert_int_equal(fixture->response.status, 200);
-    assert_int_equal(fixture->response.retry_after, 0);
+    assert_int_equal(fixture->response.retry_after_ms, 0);
     assert_string_equal(fixture->response.body.data, "body");
 
     request = unit_server_request(&fixture->server, 0);
@@ -463,7 +463,7 @@ test_wish_to_wait_is_read(void **state)
 
     static const struct {
         const char             *value;
-        int                     seconds;
+        int64_t                 seconds;
     } wishes[] = {
         { "17", 17 },
         { "0", 0 },
@@ -483,11 +483,144 @@ test_wish_to_wait_is_read(void **state)
 
         assert_int_equal(ask(fixture), 0);
 
-        if (fixture->response.retry_after != wishes[i].seconds) {
-            fail_msg("Retry-After \"%s\" is %d s", wishes[i].value,
-                     fixture->response.retry_after);
+        if (fixture->response.retry_after_ms != wishes[i].seconds * 1000) {
+            fail_msg("Retry-After \"%s\" is %lld ms", wishes[i].value,
+                     (long long) fixture->response.retry_after_ms);
         }
     }
+}
+
+
+/* the order of azure-core */
+static void
+test_wish_to_wait_may_be_in_milliseconds(void **state)
+{
+    size_t      i;
+    fixture_t  *fixture = *state;
+
+    static const struct {
+        const char             *headers;
+        int64_t                 ms;
+    } wishes[] = {
+        { "retry-after-ms: 1500\r\n", 1500 },
+        { "Retry-After-Ms:1500  \r\n", 1500 },
+        { "x-ms-retry-after-ms: 250\r\n", 250 },
+        { "Retry-After: 9\r\nretry-after-ms: 1500\r\n", 1500 },
+        { "retry-after-ms: 1500\r\nRetry-After: 9\r\n", 1500 },
+        { "x-ms-retry-after-ms: 250\r\nRetry-After: 9\r\n", 250 },
+        { "x-ms-retry-after-ms: 250\r\nretry-after-ms: 1500\r\n", 1500 },
+        { "retry-after-ms: 1500\r\nx-ms-retry-after-ms: 250\r\n", 1500 },
+        { "retry-after-ms: 99999999999\r\n", 86400000 },
+
+        /* what says nothing leaves it to the next one */
+
+        { "retry-after-ms: 0\r\nRetry-After: 9\r\n", 9000 },
+        { "retry-after-ms: soon\r\nRetry-After: 9\r\n", 9000 },
+        { "retry-after-ms: -5\r\nRetry-After: 9\r\n", 9000 },
+        { "retry-after-ms: 99999999999999999999\r\nRetry-After: 9\r\n",
+          9000 },
+        { "retry-after-ms:\r\n", 0 },
+        { "retry-after-msx: 1500\r\n", 0 },
+        { "xretry-after-ms: 1500\r\n", 0 }
+    };
+
+    for (i = 0; i < unit_count(wishes); i++) {
+        unit_server_answer(&fixture->server, 429, wishes[i].headers, "");
+
+        assert_int_equal(ask(fixture), 0);
+
+        if (fixture->response.retry_after_ms != wishes[i].ms) {
+            fail_msg("%s is %lld ms", wishes[i].headers,
+                     (long long) fixture->response.retry_after_ms);
+        }
+    }
+}
+
+
+static void
+test_headers_of_an_interim_answer_do_not_count(void **state)
+{
+    fixture_t  *fixture = *state;
+
+    answer_bytes(fixture, "HTTP/1.1 103 Early Hints\r\n"
+                 "retry-after-ms: 1500\r\n"
+                 "WWW-Authenticate: Basic realm=/a\r\n\r\n"
+                 "HTTP/1.1 401 No\r\nContent-Length: 0\r\n"
+                 "WWW-Authenticate: Basic realm=/b\r\n"
+                 "Connection: close\r\n\r\n");
+
+    assert_int_equal(ask(fixture), 0);
+    assert_int_equal(fixture->response.status, 401);
+    assert_int_equal(fixture->response.retry_after_ms, 0);
+    assert_string_equal(fixture->response.challenge, "Basic realm=/b");
+}
+
+
+static void
+test_challenge_is_read(void **state)
+{
+    char        headers[AAD_CHALLENGE_BYTES + 128];
+    fixture_t  *fixture = *state;
+
+    unit_server_answer(&fixture->server, 200, "", "");
+    assert_int_equal(ask(fixture), 0);
+    assert_string_equal(fixture->response.challenge, "");
+
+    unit_server_answer(&fixture->server, 401,
+                       "www-authenticate:  Basic realm=\"/a b\" \r\n", "");
+    assert_int_equal(ask(fixture), 0);
+    unit_assert_contains(fixture->response.challenge,
+                         "Basic realm=\"/a b\"");
+
+    /* which of several would count? */
+
+    unit_server_answer(&fixture->server, 401,
+                       "WWW-Authenticate: Basic realm=/a\r\n"
+                       "WWW-Authenticate: Basic realm=/b\r\n", "");
+    assert_int_equal(ask(fixture), 0);
+    assert_string_equal(fixture->response.challenge, "");
+
+    /* half of one is none */
+
+    snprintf(headers, sizeof(headers), "WWW-Authenticate: Basic realm=%0*d"
+             "\r\n", AAD_CHALLENGE_BYTES - 12, 0);
+    unit_server_answer(&fixture->server, 401, headers, "");
+    assert_int_equal(ask(fixture), 0);
+    assert_string_equal(fixture->response.challenge, "");
+}
+
+
+/* what may be better the next time, and what will not */
+static void
+test_failed_connection_is_told_from_a_wrong_answer(void **state)
+{
+    fixture_t  *fixture = *state;
+
+    answer_bytes(fixture, "");
+    assert_int_equal(ask(fixture), -1);
+    assert_true(fixture->response.broken);
+
+    answer_bytes(fixture, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+    assert_int_equal(ask(fixture), -1);
+    assert_true(fixture->response.broken);
+
+    answer_bytes(fixture, "HTTP/1.1 200 OK\r\n\r\n")->filler
+        = AAD_BODY_BYTES_MAX + 1;
+    assert_int_equal(ask(fixture), -1);
+    assert_false(fixture->response.broken);
+
+    answer_bytes(fixture, "SSH-2.0-OpenSSH_9.2\r\n\r\n");
+    assert_int_equal(ask(fixture), -1);
+    assert_false(fixture->response.broken);
+
+    unit_server_answer(&fixture->server, 503, "", "");
+    assert_int_equal(ask(fixture), 0);
+    assert_false(fixture->response.broken);
+    assert_int_equal(fixture->response.sent_on, UNIT_NOW);
+
+    fixture->request.url = "ftp://127.0.0.1/";
+    assert_int_equal(ask(fixture), -1);
+    assert_false(fixture->response.broken);
 }
 
 
@@ -504,7 +637,7 @@ test_wish_to_wait_may_be_a_date(void **state)
     unit_server_answer(&fixture->server, 503, header, "");
 
     assert_int_equal(ask(fixture), 0);
-    assert_in_range(fixture->response.retry_after, 90, 100);
+    assert_in_range(fixture->response.retry_after_ms, 90000, 100000);
 }
 
 
@@ -685,6 +818,10 @@ main(void)
         test(test_cancelled_call_ends_within_two_seconds),
         test(test_wish_to_wait_is_read),
         test(test_wish_to_wait_may_be_a_date),
+        test(test_wish_to_wait_may_be_in_milliseconds),
+        test(test_headers_of_an_interim_answer_do_not_count),
+        test(test_challenge_is_read),
+        test(test_failed_connection_is_told_from_a_wrong_answer),
         test(test_proxy_is_asked_for_the_authority_alone),
         test(test_proxy_gets_its_password),
         test(test_exceptions_of_the_proxy_are_kept),

@@ -15,7 +15,12 @@
 
 
 #define UNIT_VARIABLES_MAX  16
-#define UNIT_TIMEOUT_MS     5000
+#define UNIT_TIMEOUT_MS     10000
+
+/* how often something that passes is asked for in such a time: retry.c */
+#define UNIT_AUTHORITY_TRIES    3
+#define UNIT_IMDS_TRIES         2
+#define UNIT_MACHINE_TRIES      3
 
 #define UNIT_TOKEN_TARGET   "/" UNIT_TENANT "/oauth2/v2.0/token"
 

@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 
 
-#define UNIT_ANSWERS_MAX        16
+#define UNIT_ANSWERS_MAX        64
 #define UNIT_REQUEST_BYTES_MAX  32768
 #define UNIT_REQUEST_MS         5000
 
@@ -327,6 +327,17 @@ unit_server_answer(unit_server_t *server, int status, const char *headers,
     free(bytes);
 
     return answer;
+}
+
+
+/* The next answers, the same so many times: for one that is asked again. */
+static inline void
+unit_server_answers(unit_server_t *server, size_t times, int status,
+    const char *headers, const char *body)
+{
+    for ( /* void */ ; times != 0; times--) {
+        unit_server_answer(server, status, headers, body);
+    }
 }
 
 

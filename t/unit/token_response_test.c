@@ -172,6 +172,11 @@ test_expiry_is_a_number_or_a_string(void **state)
         { "\"expires_in\":\"60s\",\"expires_on\":1700003600", 1700003600 },
         { "\"expires_in\":true,\"expires_on\":1700003600", 1700003600 },
         { "\"expires_in\":[60],\"expires_on\":1700003600", 1700003600 },
+        { "\"expires_in\":\" 60\",\"expires_on\":1700003600", 1700003600 },
+        { "\"expires_in\":\"+60\",\"expires_on\":1700003600", 1700003600 },
+        { "\"expires_in\":\"60.0\",\"expires_on\":1700003600", 1700003600 },
+        { "\"expires_in\":\"0x60\",\"expires_on\":1700003600", 1700003600 },
+        { "\"expires_in\":\"6e1\",\"expires_on\":1700003600", 1700003600 },
         { "\"Expires_In\":60,\"expires_on\":1700003600", 1700003600 }
     };
 
@@ -187,6 +192,47 @@ test_expiry_is_a_number_or_a_string(void **state)
 
         assert_int_equal(fixture->token.expires_on, answers[i].expires_on);
     }
+}
+
+
+/* the forms themselves are date_test.c's */
+static void
+test_expiry_is_a_date(void **state)
+{
+    size_t      i;
+    fixture_t  *fixture = *state;
+
+    static const char *const  members[] = {
+        "\"expires_on\":\"11/14/2023 23:13:20 +00:00\"",
+        "\"expires_on\":\"11/14/2023 11:13:20 PM +00:00\"",
+        "\"expires_on\":\"2023-11-14 23:13:20\"",
+        "\"expires_on\":\"2023-11-14T23:13:20Z\"",
+        "\"expires_in\":\"\",\"expires_on\":\"2023-11-14T23:13:20Z\"",
+        "\"expires_in\":\"2023-11-15T23:13:20Z\","
+            "\"expires_on\":\"2023-11-14T23:13:20Z\""
+    };
+
+    for (i = 0; i < unit_count(members); i++) {
+
+        if (answer_of(fixture, "t", members[i]) != 0) {
+            fail_msg("%s: %s", members[i], fixture->error.text);
+        }
+
+        assert_int_equal(fixture->token.expires_on, UNIT_NOW + 3600);
+    }
+
+    /* relative comes first here too, and the token's own word last */
+
+    assert_int_equal(answer_of(fixture, "t", "\"expires_in\":\"60\","
+                               "\"expires_on\":\"2023-11-14T23:13:20Z\""),
+                     0);
+    assert_int_equal(fixture->token.expires_on, UNIT_NOW + 60);
+
+    assert_int_equal(answer_with_claims(fixture, "{\"exp\":1700001800}",
+                                        "\"expires_on\":"
+                                        "\"11/14/2023 23:13:20 +00:00\""),
+                     0);
+    assert_int_equal(fixture->token.expires_on, UNIT_NOW + 3600);
 }
 
 
@@ -220,7 +266,17 @@ test_life_of_no_use_is_refused(void **state)
         { "\"expires_in\":null",                    "does not say when" },
         { "\"expires_in\":{}",                      "does not say when" },
         { "\"expires_on\":\"11/05/2021 15:18:31 +00:00\"",
+          "expired already" },
+        { "\"expires_on\":\"11/14/2033 22:13:20 +00:00\"",
+          "more than any service" },
+        { "\"expires_on\":\"14/11/2023 23:13:20 +00:00\"",
           "does not say when" },
+        { "\"expires_on\":\"2023-11-14T23:13:20\"", "does not say when" },
+        { "\"expires_in\":\"2023-11-14T23:13:20Z\"", "does not say when" },
+        { "\"expires_on\":[\"2023-11-14T23:13:20Z\"]",
+          "does not say when" },
+        { "\"expires_on\":\"\"",                  "does not say when" },
+        { "\"expires_on\":\"-\"",                 "does not say when" },
         { "\"resource\":\"x\"",                     "does not say when" }
     };
 
@@ -723,6 +779,7 @@ main(void)
     static const struct CMUnitTest  tests[] = {
         test(test_answers_as_documented_are_taken),
         test(test_expiry_is_a_number_or_a_string),
+        test(test_expiry_is_a_date),
         test(test_life_of_no_use_is_refused),
         test(test_expiry_of_the_token_itself_comes_last),
         test(test_token_is_a_bearer_token),
