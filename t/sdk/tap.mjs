@@ -1,6 +1,7 @@
 /*
- * Tests that print TAP: test() runs one, done() prints the plan and ends the
- * process. The exit status is 0 where all have passed.
+ * Tests that print TAP: test() runs one, skip() counts one that cannot be run,
+ * done() prints the plan and ends the process. The exit status is 0 where all
+ * have passed.
  *
  *     await test('one and one', () => assert.equal(1 + 1, 2));
  *     done();
@@ -39,6 +40,13 @@ export async function test(name, body) {
     }
 
     clearTimeout(timer);
+}
+
+
+/* Counts a test that cannot be run here, and says why. */
+export function skip(name, why) {
+    run += 1;
+    console.log(`ok ${run} - ${name} # SKIP ${why}`);
 }
 
 

@@ -1,0 +1,157 @@
+/*
+ * The flows that @azure/identity and we have both.
+ */
+
+import { COMMAND, ENTRA, GET, IMDS, appServiceObject, metadata }
+    from './identity-differences.mjs';
+import { PATHS } from './recorder.mjs';
+
+
+export const SCOPE = 'https://cognitiveservices.azure.com/.default';
+export const SECRET = 'p~a.s-s_w+o/r=d&100% \u00fc';
+export const FEDERATED_TOKEN = 'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwb2QifQ.c2ln';
+
+const TENANT = '11111111-1111-4111-8111-111111111111';
+const CLIENT = '22222222-2222-4222-8222-222222222222';
+const IDENTITY = '33333333-3333-4333-8333-333333333333';
+const OBJECT = '44444444-4444-4444-8444-444444444444';
+const SUBSCRIPTION = '55555555-5555-4555-8555-555555555555';
+const RESOURCE = `/subscriptions/${SUBSCRIPTION}/resourceGroups/group-1`
+    + '/providers/Microsoft.ManagedIdentity/userAssignedIdentities/gate_way';
+const HEADER = '853b9a84-5bfa-4b22-a3f3-0b9a43d9ad8a';
+
+
+/*
+ * The flows. "at" says where everything is: the ports of the recorder and the
+ * thumbprint of its certificate, and the files that identity.mjs has made. A
+ * flow has
+ *
+ *     name         of the test
+ *     environment  variables of both sides
+ *     ours         the words of aoai_aad_credential
+ *     sdk          the class of @azure/identity and its arguments
+ *     calls        for each call that both sides make, the differences that
+ *                  are intended
+ *     extra        calls that @azure/identity alone makes
+ *     refusal      where both have to refuse: what each of them says then
+ *     isSigned     true: the last call has an assertion that the app signs
+ *     sendsChain   true: with the chain of its certificate
+ *     needsRoot    true: only root can put the file where it has to be
+ */
+export function flows(at) {
+    return [
+        ...secrets(at),
+        ...imds(at),
+        ...appService(at),
+        ...developers(),
+    ];
+}
+
+
+/* What every app of @azure/identity is told here. */
+function optionsOf(at) {
+    return {
+        authorityHost: `https://localhost:${at.httpsPort}`,
+        disableInstanceDiscovery: true,
+    };
+}
+
+
+const app = `tenant_id=${TENANT} client_id=${CLIENT}`;
+const appVariables = { AZURE_TENANT_ID: TENANT, AZURE_CLIENT_ID: CLIENT };
+
+
+/* Apps with a secret. */
+function secrets(at) {
+    const options = optionsOf(at);
+    const common = { calls: [ENTRA], extra: [metadata(TENANT)] };
+
+    return [
+        {
+            ...common,
+            name: 'client secret',
+            ours: `client_secret ${app} secret_file=${at.secretFile}`,
+            sdk: ['ClientSecretCredential', TENANT, CLIENT, SECRET, options],
+        },
+        {
+            ...common,
+            name: 'client secret of the environment',
+            environment: { ...appVariables, AZURE_CLIENT_SECRET: SECRET },
+            ours: 'environment',
+            sdk: ['EnvironmentCredential', options],
+        },
+    ];
+}
+
+
+/* A flow of a managed identity. */
+function machine(name, environment, options, rest) {
+    const [value] = Object.values(options);
+    const parameter = Object.keys(options)[0]?.replace('Id', '_id');
+
+    return {
+        name: `managed identity of ${name}`
+            + (parameter ? ` by ${parameter}` : ''),
+        environment,
+        ours: `managed_identity${parameter ? ` ${parameter}=${value}` : ''}`,
+        sdk: ['ManagedIdentityCredential', options],
+        calls: [GET],
+        ...rest,
+    };
+}
+
+
+/* A virtual machine, a scale set, or a node of AKS. */
+function imds() {
+    const rest = { calls: [IMDS] };
+
+    return [
+        machine('IMDS', {}, {}, rest),
+        machine('IMDS', {}, { clientId: IDENTITY }, rest),
+        machine('IMDS', {}, { objectId: OBJECT }, rest),
+        machine('IMDS', {}, { resourceId: RESOURCE }, rest),
+    ];
+}
+
+
+/* App Service, Functions and Container Apps. */
+function appService(at) {
+    const environment = {
+        IDENTITY_ENDPOINT: `http://127.0.0.1:${at.httpPort}`
+            + PATHS.appService,
+        IDENTITY_HEADER: HEADER,
+    };
+
+    return [
+        machine('App Service', environment, {}),
+        machine('App Service', environment, { clientId: IDENTITY }),
+        machine('App Service', environment, { objectId: OBJECT },
+            { calls: [appServiceObject(OBJECT)] }),
+        machine('App Service', environment, { resourceId: RESOURCE }),
+    ];
+}
+
+
+/* The accounts of a developer's command lines. */
+function developers() {
+    return [
+        {
+            name: 'az',
+            ours: 'azure_cli',
+            sdk: ['AzureCliCredential', {}],
+            calls: [COMMAND],
+        },
+        {
+            name: 'az with a tenant',
+            ours: `azure_cli tenant_id=${TENANT}`,
+            sdk: ['AzureCliCredential', { tenantId: TENANT }],
+            calls: [COMMAND],
+        },
+        {
+            name: 'az with a subscription',
+            ours: `azure_cli subscription=${SUBSCRIPTION}`,
+            sdk: ['AzureCliCredential', { subscription: SUBSCRIPTION }],
+            calls: [COMMAND],
+        },
+    ];
+}
