@@ -30,7 +30,8 @@ my $parser = TAP::Parser->new({ exec => ['node', "$root/t/sdk/identity.mjs",
 
 while (my $result = $parser->next) {
     if ($result->is_test && $result->has_skip) {
-        SKIP: { skip $result->explanation, 1 }
+        my $name = $result->description =~ s/^- //r;
+        SKIP: { skip "$name: " . $result->explanation, 1 }
     }
     elsif ($result->is_test) {
         ok $result->is_ok, $result->description =~ s/^- //r;

@@ -131,6 +131,17 @@ export const COMMAND = [
     },
 ];
 
+/* The differences in how azd is run. */
+export const AZD = [
+    ...COMMAND,
+    {
+        field: 'argument 3',
+        sdk: '--output',
+        ours: '-o',
+        why: 'two names of one option; azidentity for Go uses ours',
+    },
+];
+
 
 /* The differences at App Service that is given an object id. */
 export function appServiceObject(id) {

@@ -2,7 +2,7 @@
  * The flows that @azure/identity and we have both.
  */
 
-import { COMMAND, ENTRA, GET, IMDS, appServiceObject, metadata }
+import { AZD, COMMAND, ENTRA, GET, IMDS, appServiceObject, metadata }
     from './identity-differences.mjs';
 import { PATHS } from './recorder.mjs';
 
@@ -41,6 +41,7 @@ const HEADER = '853b9a84-5bfa-4b22-a3f3-0b9a43d9ad8a';
 export function flows(at) {
     return [
         ...secrets(at),
+        ...certificates(at),
         ...imds(at),
         ...appService(at),
         ...developers(),
@@ -77,6 +78,79 @@ function secrets(at) {
             ...common,
             name: 'client secret of the environment',
             environment: { ...appVariables, AZURE_CLIENT_SECRET: SECRET },
+            ours: 'environment',
+            sdk: ['EnvironmentCredential', options],
+        },
+    ];
+}
+
+
+/* Apps with a certificate. */
+function certificates(at) {
+    const options = optionsOf(at);
+    const common = {
+        calls: [ENTRA],
+        extra: [metadata(TENANT)],
+        isSigned: true,
+    };
+    const plain = { certificatePath: at.pem };
+    const encrypted = {
+        certificatePath: at.encryptedPem,
+        certificatePassword: at.password,
+    };
+    const chain = { ...options, sendCertificateChain: true };
+    const files = { ...appVariables, AZURE_CLIENT_CERTIFICATE_PATH: at.pem };
+
+    return [
+        {
+            ...common,
+            name: 'client certificate',
+            ours: `client_certificate ${app} certificate=${at.pem}`,
+            sdk: ['ClientCertificateCredential', TENANT, CLIENT, plain,
+                  options],
+        },
+        {
+            ...common,
+            name: 'client certificate with its chain',
+            ours: `client_certificate ${app} certificate=${at.pem}`
+                + ' send_chain=on',
+            sdk: ['ClientCertificateCredential', TENANT, CLIENT, plain, chain],
+            sendsChain: true,
+        },
+        {
+            ...common,
+            name: 'client certificate with a password',
+            ours: `client_certificate ${app} certificate=${at.encryptedPem}`
+                + ` password_file=${at.passwordFile}`,
+            sdk: ['ClientCertificateCredential', TENANT, CLIENT, encrypted,
+                  options],
+        },
+        {
+            ...common,
+            name: 'client certificate of the environment',
+            environment: files,
+            ours: 'environment',
+            sdk: ['EnvironmentCredential', options],
+        },
+        {
+            ...common,
+            name: 'client certificate of the environment with its chain',
+            environment: {
+                ...files,
+                AZURE_CLIENT_SEND_CERTIFICATE_CHAIN: 'true',
+            },
+            ours: 'environment',
+            sdk: ['EnvironmentCredential', options],
+            sendsChain: true,
+        },
+        {
+            ...common,
+            name: 'client certificate of the environment with a password',
+            environment: {
+                ...appVariables,
+                AZURE_CLIENT_CERTIFICATE_PATH: at.encryptedPem,
+                AZURE_CLIENT_CERTIFICATE_PASSWORD: at.password,
+            },
             ours: 'environment',
             sdk: ['EnvironmentCredential', options],
         },
@@ -152,6 +226,18 @@ function developers() {
             ours: `azure_cli subscription=${SUBSCRIPTION}`,
             sdk: ['AzureCliCredential', { subscription: SUBSCRIPTION }],
             calls: [COMMAND],
+        },
+        {
+            name: 'azd',
+            ours: 'azure_developer_cli',
+            sdk: ['AzureDeveloperCliCredential', {}],
+            calls: [AZD],
+        },
+        {
+            name: 'azd with a tenant',
+            ours: `azure_developer_cli tenant_id=${TENANT}`,
+            sdk: ['AzureDeveloperCliCredential', { tenantId: TENANT }],
+            calls: [AZD],
         },
     ];
 }
