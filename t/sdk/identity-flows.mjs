@@ -2,7 +2,7 @@
  * The flows that @azure/identity and we have both.
  */
 
-import { AZD, COMMAND, ENTRA, GET, IMDS, appServiceObject, metadata }
+import { AZD, COMMAND, ENTRA, GET, IMDS, POST, appServiceObject, metadata }
     from './identity-differences.mjs';
 import { PATHS } from './recorder.mjs';
 
@@ -10,6 +10,8 @@ import { PATHS } from './recorder.mjs';
 export const SCOPE = 'https://cognitiveservices.azure.com/.default';
 export const SECRET = 'p~a.s-s_w+o/r=d&100% \u00fc';
 export const FEDERATED_TOKEN = 'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwb2QifQ.c2ln';
+
+const EXCHANGE_SCOPE = 'api://AzureADTokenExchange/.default';
 
 const TENANT = '11111111-1111-4111-8111-111111111111';
 const CLIENT = '22222222-2222-4222-8222-222222222222';
@@ -19,6 +21,9 @@ const SUBSCRIPTION = '55555555-5555-4555-8555-555555555555';
 const RESOURCE = `/subscriptions/${SUBSCRIPTION}/resourceGroups/group-1`
     + '/providers/Microsoft.ManagedIdentity/userAssignedIdentities/gate_way';
 const HEADER = '853b9a84-5bfa-4b22-a3f3-0b9a43d9ad8a';
+
+/* what the URL of the AKS identity-binding proxy ends in */
+const BINDING = '/binding';
 
 
 /*
@@ -42,8 +47,10 @@ export function flows(at) {
     return [
         ...secrets(at),
         ...certificates(at),
+        ...federated(at),
         ...imds(at),
         ...appService(at),
+        ...otherMachines(at),
         ...developers(),
     ];
 }
@@ -158,6 +165,67 @@ function certificates(at) {
 }
 
 
+/* Apps for which somebody else's token speaks. */
+function federated(at) {
+    const options = optionsOf(at);
+    const common = { calls: [ENTRA], extra: [metadata(TENANT)] };
+    const parameters = {
+        tenantId: TENANT,
+        clientId: CLIENT,
+        tokenFilePath: at.tokenFile,
+    };
+    const variables = {
+        ...appVariables,
+        AZURE_FEDERATED_TOKEN_FILE: at.tokenFile,
+    };
+    const assertion = {
+        type: 'ManagedIdentityCredential',
+        arguments: [{ clientId: IDENTITY }],
+        scope: EXCHANGE_SCOPE,
+    };
+
+    return [
+        {
+            ...common,
+            name: 'workload identity',
+            ours: `workload_identity ${app} token_file=${at.tokenFile}`,
+            sdk: ['WorkloadIdentityCredential', { ...options, ...parameters }],
+        },
+        {
+            ...common,
+            name: 'workload identity of the environment',
+            environment: variables,
+            ours: 'workload_identity',
+            sdk: ['WorkloadIdentityCredential', options],
+        },
+        {
+            ...common,
+            name: 'workload identity by the AKS identity-binding proxy',
+            environment: {
+                ...variables,
+                AZURE_KUBERNETES_TOKEN_PROXY:
+                    `https://127.0.0.1:${at.httpsPort}${BINDING}`,
+                AZURE_KUBERNETES_SNI_NAME: 'localhost',
+                AZURE_KUBERNETES_CA_FILE: at.ca,
+            },
+            ours: 'workload_identity',
+            sdk: ['WorkloadIdentityCredential',
+                  { ...options, enableAzureProxy: true }],
+            extra: [metadata(TENANT, BINDING)],
+        },
+        {
+            ...common,
+            name: 'federated managed identity',
+            ours: `federated_managed_identity ${app}`
+                + ` identity_client_id=${IDENTITY}`,
+            sdk: ['ClientAssertionCredential', TENANT, CLIENT, { assertion },
+                  options],
+            calls: [IMDS, ENTRA],
+        },
+    ];
+}
+
+
 /* A flow of a managed identity. */
 function machine(name, environment, options, rest) {
     const [value] = Object.values(options);
@@ -202,6 +270,60 @@ function appService(at) {
         machine('App Service', environment, { objectId: OBJECT },
             { calls: [appServiceObject(OBJECT)] }),
         machine('App Service', environment, { resourceId: RESOURCE }),
+    ];
+}
+
+
+/* The rest: those that take one kind of identity alone, or none. */
+function otherMachines(at) {
+    const origin = `http://127.0.0.1:${at.httpPort}`;
+    const machineLearning = {
+        MSI_ENDPOINT: origin + PATHS.machineLearning,
+        MSI_SECRET: HEADER,
+        DEFAULT_IDENTITY_CLIENT_ID: CLIENT,
+    };
+    const cloudShell = { MSI_ENDPOINT: origin + PATHS.cloudShell };
+    const arc = {
+        IDENTITY_ENDPOINT: origin + PATHS.arc,
+        IMDS_ENDPOINT: origin,
+    };
+    const serviceFabric = {
+        IDENTITY_ENDPOINT: `https://localhost:${at.httpsPort}`
+            + PATHS.serviceFabric,
+        IDENTITY_HEADER: HEADER,
+        IDENTITY_SERVER_THUMBPRINT: at.thumbprint,
+    };
+    const challenged = { calls: [GET, GET], needsRoot: true };
+    const refused = (sdk, ours) => ({ calls: [], refusal: { sdk, ours } });
+    const noMachineLearning = refused(/Only client id/, /Azure ML/);
+    const noCloudShell = refused(/not supported for CloudShell/,
+        /Cloud Shell/);
+    const noServiceFabric = refused(/not supported by the Service Fabric/,
+        /Service Fabric/);
+    const byClient = { clientId: IDENTITY };
+    const byObject = { objectId: OBJECT };
+    const byResource = { resourceId: RESOURCE };
+
+    return [
+        machine('Azure ML', machineLearning, {}),
+        machine('Azure ML', machineLearning, byClient),
+        machine('Azure ML', machineLearning, byObject, noMachineLearning),
+        machine('Azure ML', machineLearning, byResource, noMachineLearning),
+
+        machine('Cloud Shell', cloudShell, {}, { calls: [POST] }),
+        machine('Cloud Shell', cloudShell, byClient, noCloudShell),
+        machine('Cloud Shell', cloudShell, byObject, noCloudShell),
+        machine('Cloud Shell', cloudShell, byResource, noCloudShell),
+
+        machine('Arc', arc, {}, challenged),
+        machine('Arc', arc, byClient, challenged),
+        machine('Arc', arc, byObject, challenged),
+        machine('Arc', arc, byResource, challenged),
+
+        machine('Service Fabric', serviceFabric, {}),
+        machine('Service Fabric', serviceFabric, byClient, noServiceFabric),
+        machine('Service Fabric', serviceFabric, byObject, noServiceFabric),
+        machine('Service Fabric', serviceFabric, byResource, noServiceFabric),
     ];
 }
 
