@@ -183,11 +183,15 @@ extern const aad_retry_t  aad_retry_imds;
 extern const aad_retry_t  aad_retry_machine;
 
 /*
- * The same as aad_http(), as often as 'retry' says it: after the wait that
- * the answer asks for, or one that grows from try to try.  A wait that would
- * last beyond call->retry_until_ms is not begun.  The result is the last
- * one's.
+ * Whether to ask again after so many tries, of which the last one gave 'rc'
+ * and 'response'.  Returns true after the wait that the answer asks for, or
+ * one that grows from try to try; a wait that would last beyond
+ * call->retry_until_ms is not begun.
  */
+int aad_retry(aad_call_t *call, const aad_retry_t *retry, unsigned tries,
+    int rc, const aad_http_response_t *response);
+
+/* The same as aad_http(), as often as 'retry' says; the last one's result. */
 int aad_http_retry(aad_call_t *call, const aad_http_request_t *request,
     const aad_retry_t *retry, aad_http_response_t *response,
     aad_error_t *error);

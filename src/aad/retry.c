@@ -60,35 +60,43 @@ aad_http_retry(aad_call_t *call, const aad_http_request_t *request,
     const aad_retry_t *retry, aad_http_response_t *response,
     aad_error_t *error)
 {
-    int                 rc;
-    int64_t             wait_ms;
-    unsigned            tries;
-    const aad_hooks_t  *hooks;
-
-    hooks = call->hooks;
+    int       rc;
+    unsigned  tries;
 
     for (tries = 1; /* void */ ; tries++) {
 
         rc = aad_http(call, request, response, error);
 
-        if (tries == retry->tries || !aad_retry_passes(retry, rc, response)) {
-            return rc;
-        }
-
-        /* to come back earlier than asked for would make it worse */
-
-        wait_ms = response->retry_after_ms != 0
-                  ? response->retry_after_ms
-                  : aad_retry_wait_ms(retry, tries, aad_retry_random());
-
-        if (hooks->monotonic_ms(hooks->data) + wait_ms > call->retry_until_ms
-            || aad_retry_wait(call, wait_ms) != 0)
-        {
+        if (!aad_retry(call, retry, tries, rc, response)) {
             return rc;
         }
 
         aad_secret_wipe(&response->body);
     }
+}
+
+
+int
+aad_retry(aad_call_t *call, const aad_retry_t *retry, unsigned tries, int rc,
+    const aad_http_response_t *response)
+{
+    int64_t             wait_ms;
+    const aad_hooks_t  *hooks;
+
+    hooks = call->hooks;
+
+    if (tries == retry->tries || !aad_retry_passes(retry, rc, response)) {
+        return 0;
+    }
+
+    /* to come back earlier than asked for would make it worse */
+
+    wait_ms = response->retry_after_ms != 0
+              ? response->retry_after_ms
+              : aad_retry_wait_ms(retry, tries, aad_retry_random());
+
+    return hooks->monotonic_ms(hooks->data) + wait_ms <= call->retry_until_ms
+           && aad_retry_wait(call, wait_ms) == 0;
 }
 
 
