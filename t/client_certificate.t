@@ -190,9 +190,11 @@ subtest 'a reload' => sub {
         { expect_alerts => qr/has no private key/ });
     is status($gateway), 200, 'before it there is a token';
 
-    ok $gateway->reload(files => { %FILES, 'app.pem' =>
-        $FILES{'encrypted.pem'} }, http => http($entra, credential('certificate=app.pem
-            password_file=password'))), 'with the key encrypted is done';
+    ok $gateway->reload(
+        files => { %FILES, 'app.pem' => $FILES{'encrypted.pem'} },
+        http => http($entra,
+            credential('certificate=app.pem password_file=password'))),
+        'with the key encrypted is done';
     is status($gateway), 200, 'and there is one';
     is $entra->count, 1, 'still the same: the certificate has not changed';
 
@@ -238,7 +240,8 @@ subtest 'a bad file in the environment' => sub {
     ok $gateway->wait_for_log(qr{environment\ failed:
         \ AZURE_CLIENT_CERTIFICATE_PATH:\ "/.*/alone\.pem"\ has\ no
         \ private\ key}x), 'the log says what is wrong';
-    unlike $gateway->log, qr/azure_cli (?:is|failed)/, 'and the chain stops there';
+    unlike $gateway->log, qr/azure_cli (?:is|failed)/,
+        'and the chain stops there';
     is $entra->count, 0, 'and nobody was asked';
     $gateway->stop;
 };

@@ -113,8 +113,9 @@ subtest 'an app with a certificate' => sub {
         }
 END
     }
-    my $gateway = Test::Gateway->new(http =>
-        $http =~ s/(client_max_body_size.*?;\n).*/$1$locations    }\n/sr)->start;
+    my $server = $http
+        =~ s/(client_max_body_size.*?;\n).*/$1$locations    }\n/sr;
+    my $gateway = Test::Gateway->new(http => $server)->start;
 
     for my $chain (qw(off on)) {
         is request($gateway->port('gateway'), GET => "/$chain/models")
