@@ -13,10 +13,13 @@ use Test::Gateway::Client;
 use Test::Gateway::Server;
 use Test::Gateway::System qw(wait_until write_file);
 
+# longer than all that is asked before the token comes
+use constant PATIENCE_SECONDS => 600;
+
 my $imds = imds;
 my $flags = File::Temp->newdir;
 my $silent = imds(sub ($, $, $usual) {
-    wait_until { -e "$flags/speak" } 60;
+    wait_until { -e "$flags/speak" } PATIENCE_SECONDS;
     return $usual->();
 });
 my $broken = imds(sub { [500, [], ''] });
@@ -109,7 +112,8 @@ sub server ($name, $text) {
 # nginx that has no module.
 my %common = (files => { passwords => "me:{PLAIN}you\n" }, workers => 1);
 my $on = 'aoai_aad on; aoai_aad_allowed_hosts 127.0.0.1; '
-    . 'aoai_aad_credential managed_identity; aoai_aad_timeout 60s; ';
+    . 'aoai_aad_credential managed_identity; '
+    . "aoai_aad_timeout ${\PATIENCE_SECONDS}s; ";
 
 sub gateway ($imds, $name, %more) {
     return Test::Gateway->new(%common, http => server($name, $on), %more,

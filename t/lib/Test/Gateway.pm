@@ -167,7 +167,7 @@ sub wait_for_log ($self, $regex, $seconds = 5) {
 # Waits until so many requests are being answered, or wait for something: a
 # server that listens on %%PORT_status%% must have stub_status. Returns
 # whether there were as many.
-sub wait_for_requests ($self, $count, $seconds = 15) {
+sub wait_for_requests ($self, $count, $seconds = 60) {
     return wait_until {
         my $answer = request($self->port('status'), GET => '/');
         # this one is answered too

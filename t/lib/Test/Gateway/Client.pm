@@ -18,7 +18,7 @@ our @EXPORT = qw(request start_request);
 # headers => [name => value, ...], sent in this order (Host comes first
 # unless it's given); body => bytes, or chunked => [pieces]; raw => exact
 # bytes instead of all that; tls => { ca }, for the name localhost;
-# timeout => seconds for everything, 15 unless given.
+# timeout => seconds for everything, 60 unless given.
 # Returns { status, reason, headers => [[name, value], ...], header =>
 # { lower-case name => last value }, body, json (decoded, if it's JSON),
 # elapsed (seconds) } and, if it went wrong, error; status is then 0
@@ -36,7 +36,7 @@ sub start_request ($port, $method, $target, %opt) {
     }, __PACKAGE__;
 
     eval {
-        $self->{wire} = _connect($port, $opt{tls}, $opt{timeout} // 15);
+        $self->{wire} = _connect($port, $opt{tls}, $opt{timeout} // 60);
         $self->send($opt{raw} // _format($port, $method, $target, %opt));
     };
     $self->{answer}{error} = $@ if $@;
