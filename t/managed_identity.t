@@ -1,5 +1,6 @@
-# Managed identity: what IMDS and App Service are asked, which of their
-# answers are taken, and what the log says when they refuse.
+# Managed identity: what each source is asked, which of their answers are
+# taken, and what the log says when they refuse. Arc and Service Fabric, which
+# want more than a server, have files of their own.
 
 use v5.36;
 
@@ -8,13 +9,15 @@ use MIME::Base64 'decode_base64url';
 use Test::More;
 
 use Test::Gateway;
-use Test::Gateway::Azure qw(app_service form imds openai);
+use Test::Gateway::Azure qw(app_service azure_ml cloud_shell form imds
+    openai);
 use Test::Gateway::Client 'request';
 use Test::Gateway::Server;
 
 use constant {
     RESOURCE => 'https://cognitiveservices.azure.com',
     GUID     => '0aBcdef1-1234-4234-8234-123456789abc',
+    OTHER    => '1aBcdef1-1234-4234-8234-123456789abc',
     ID       => '/subscriptions/12-34/resourcegroups/a_b/providers/'
         . 'Microsoft.ManagedIdentity/userAssignedIdentities/x.y(z)',
     PROXIES  => [qw(http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy
@@ -96,6 +99,66 @@ subtest 'App Service' => sub {
     is $app_service->count, keys %CHOICE, 'there was one request for each';
     is $imds->count, 0, 'none went to IMDS';
     is $proxy->count, 0, 'and no proxy was asked';
+    $gateway->stop;
+};
+
+
+subtest 'Azure ML' => sub {
+    my $imds = imds();
+    my $azure_ml = azure_ml(secret => 'an/identity+header');
+    my $gateway = gateway(all_choices(),
+        AZURE_POD_IDENTITY_AUTHORITY_HOST => $imds->url,
+        DEFAULT_IDENTITY_CLIENT_ID => OTHER,
+        endpoint('Azure ML', $azure_ml));
+    my %id = (system => OTHER, client => GUID);
+
+    for my $name (sort keys %id) {
+        my $answer = request($gateway->port('gateway'), GET => "/$name");
+        is $answer->{status}, 200, "$name: the token is used";
+        my $seconds = $answer->{header}{'x-expires-in'};
+        ok $seconds > 3500 && $seconds <= 3599,
+            'until the date that the answer names';
+
+        my $request = request_for($answer, $azure_ml);
+        is_deeply { form($request->{query}) }, {
+            'api-version' => '2017-09-01', resource => RESOURCE,
+            clientid => $id{$name},
+        }, 'the identity is chosen by the right name, or by default';
+        is $request->{header}{secret}, 'an/identity+header',
+            'with the secret';
+        is_deeply [sort keys $request->{header}->%*],
+            [qw(accept host metadata secret user-agent)],
+            'and no header is of another origin';
+    }
+
+    fails_closed($gateway, 'Azure ML', qw(object resource));
+    is $azure_ml->count, 2, 'there was one request for each that can be';
+    is $imds->count, 0, 'and none went to IMDS';
+    $gateway->stop;
+};
+
+
+subtest 'Cloud Shell' => sub {
+    my $imds = imds();
+    my $cloud_shell = cloud_shell();
+    my $gateway = gateway(all_choices(),
+        AZURE_POD_IDENTITY_AUTHORITY_HOST => $imds->url,
+        endpoint('Cloud Shell', $cloud_shell));
+
+    my $answer = request($gateway->port('gateway'), GET => '/system');
+    is $answer->{status}, 200, 'the token is used';
+    my $request = request_for($answer, $cloud_shell);
+    is "$request->{method} $request->{target}", 'POST /msi/token',
+        'it is asked by a POST';
+    is_deeply { form($request->{body}) }, { resource => RESOURCE },
+        'whose form has the resource alone';
+    is_deeply [sort keys $request->{header}->%*],
+        [qw(accept content-length content-type host metadata user-agent)],
+        'and no header is of another origin';
+
+    fails_closed($gateway, 'Cloud Shell', qw(client object resource));
+    is $cloud_shell->count, 1, 'and nothing is asked for these';
+    is $imds->count, 0, 'nor is IMDS';
     $gateway->stop;
 };
 
@@ -197,7 +260,7 @@ for my $case (
 subtest 'redirects' => sub {
     my $elsewhere = imds();
 
-    for my $source ('IMDS', 'App Service') {
+    for my $source ('IMDS', 'App Service', 'Azure ML', 'Cloud Shell') {
         my $server = Test::Gateway::Server->new(handler => sub (@) {
             return [302, [Location => $elsewhere->url
                 . '/metadata/identity/oauth2/token']];
@@ -290,6 +353,9 @@ sub all_choices () {
 sub endpoint ($source, $server) {
     return (AZURE_POD_IDENTITY_AUTHORITY_HOST => $server->url)
         if $source eq 'IMDS';
+    return (MSI_ENDPOINT => $server->url . '/msi/token',
+        $source eq 'Azure ML' ? (MSI_SECRET => 'an/identity+header') : ())
+        if $source =~ /^(?:Azure ML|Cloud Shell)$/;
     return (IDENTITY_ENDPOINT => $server->url . '/msi/token',
         IDENTITY_HEADER => 'an/identity+header');
 }
@@ -305,6 +371,17 @@ sub gateway ($locations, %env) {
 $locations
     }
 END
+}
+
+
+# Checks that these locations get no token, as the source cannot choose.
+sub fails_closed ($gateway, $source, @names) {
+    for my $name (@names) {
+        is request($gateway->port('gateway'), GET => "/$name")->{status},
+            503, "$name: it is not asked for another identity";
+        ok $gateway->wait_for_log(qr/$source\ cannot\ choose\ an\ identity
+            \ by\ \"${name}_id=/x), 'and the log says why';
+    }
 }
 
 

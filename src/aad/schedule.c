@@ -71,6 +71,10 @@ aad_schedule(int64_t lifetime_ms, int64_t refresh_in, uint32_t random)
 }
 
 
+/*
+ * Between two fetches, each of which has tried for a while by itself: retry.c
+ * says how the two share the work.
+ */
 int64_t
 aad_retry_ms(unsigned failures, int64_t lifetime_ms, int retry_after)
 {

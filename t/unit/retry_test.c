@@ -321,7 +321,7 @@ test_wait_is_given_up_when_the_call_is(void **state)
 
     identity->hooks.wait = NULL;
     unit_identity_secret_step(identity, "secret");
-    unit_server_answer(&identity->authority, 503, "Retry-After: 1800\r\n", "");
+    unit_server_answer(&identity->authority, 503, "Retry-After: 600\r\n", "");
 
     started_ms = unit_real_ms();
     identity->clock.cancel_after_ms = started_ms - identity->clock.started_ms

@@ -14,8 +14,8 @@ use Test::Gateway::Certificates 'certificate';
 use Test::Gateway::Server;
 
 our @EXPORT_OK = qw(
-    app_service az az_calls azd azd_calls entra form imds jwt openai
-    sent_token
+    app_service arc az az_calls azd azd_calls azure_ml cloud_shell entra form
+    imds jwt openai sent_token service_fabric
     CLIENT_ID CLIENT_SECRET OBJECT_ID TENANT_ID
 );
 
@@ -103,6 +103,119 @@ sub app_service (@args) {
 sub _app_service_error ($request, $status, $text = 'Failed') {
     return _json($status, { statusCode => $status + 0, message => $text,
         correlationId => _id($request) });
+}
+
+
+# Azure Machine Learning, under any path. secret as above.
+sub azure_ml (@args) {
+    my %args = _arguments(@args);
+    my $life = delete $args{life} // LIFE_SECONDS;
+    my $secret = delete $args{secret} // 'identity-header';
+
+    return _serve(\%args, \&_app_service_error, sub ($request) {
+        my $error = sub { _app_service_error($request, @_) };
+        my %query = form($request->{query});
+
+        return $error->(401, 'Wrong secret')
+            if ($request->{header}{secret} // '') ne $secret;
+        return $error->(400, 'Bad api-version')
+            if ($query{'api-version'} // '') ne '2017-09-01';
+        return $error->(400, 'No resource') unless $query{resource};
+
+        return _answer($request, \%args,
+            access_token => _identity_token($request, $life,
+                resource => $query{resource}, client_id => $query{clientid}),
+            expires_on => strftime('%m/%d/%Y %H:%M:%S +00:00',
+                gmtime time + $life),
+            resource => $query{resource}, token_type => 'Bearer');
+    });
+}
+
+
+# Cloud Shell, under any path.
+sub cloud_shell (@args) {
+    my %args = _arguments(@args);
+    my $life = delete $args{life} // LIFE_SECONDS;
+
+    return _serve(\%args, \&_coded_error, sub ($request) {
+        my $error = sub { _coded_error($request, @_) };
+        my %form = form($request->{body});
+
+        return $error->(404, 'NotFound')
+            if $request->{method} ne 'POST' || length $request->{query};
+        return $error->(400, 'MissingMetadataHeader')
+            if ($request->{header}{metadata} // '') ne 'true';
+        return $error->(400, 'AudienceNotSupported') unless $form{resource};
+
+        return _answer($request, \%args,
+            access_token => _identity_token($request, $life, %form),
+            expires_in => "$life", expires_on => '' . (time + $life),
+            refresh_token => '', resource => $form{resource},
+            token_type => 'Bearer');
+    });
+}
+
+
+# Service Fabric, under any path, over TLS with the good certificate unless
+# tls says otherwise. secret as above.
+sub service_fabric (@args) {
+    my %args = _arguments(@args);
+    my $life = delete $args{life} // LIFE_SECONDS;
+    my $secret = delete $args{secret} // 'identity-header';
+    $args{tls} //= certificate('good');
+
+    return _serve(\%args, \&_coded_error, sub ($request) {
+        my $error = sub { _coded_error($request, @_) };
+        my %query = form($request->{query});
+
+        return $error->(401, 'SecretHeaderNotFound')
+            if ($request->{header}{secret} // '') ne $secret;
+        return $error->(400, 'InvalidApiVersion')
+            if ($query{'api-version'} // '') ne '2019-07-01-preview';
+        return $error->(400, 'ArgumentNullOrEmpty') unless $query{resource};
+
+        return _answer($request, \%args,
+            access_token => _identity_token($request, $life, %query),
+            expires_on => time + $life, resource => $query{resource},
+            token_type => 'Bearer');
+    });
+}
+
+sub _coded_error ($request, $status, $code = 'InternalError') {
+    return _json($status, { error => { code => $code, message => 'Failed',
+        correlationId => _id($request) } });
+}
+
+
+# Arc's agent. realm is the file that it names in its challenge; key is what
+# stands in it. It repeats the id that was chosen unless is_old.
+sub arc (@args) {
+    my %args = _arguments(@args);
+    my $life = delete $args{life} // LIFE_SECONDS;
+    my ($realm, $key, $is_old) = delete @args{qw(realm key is_old)};
+
+    return _serve(\%args, \&_imds_error, sub ($request) {
+        my $error = sub { _imds_error($request, @_) };
+        my %query = form($request->{query});
+
+        return $error->(400, 'bad_request_102', 'No Metadata header')
+            if ($request->{header}{metadata} // '') ne 'true';
+        return $error->(400, 'invalid_request', 'Bad api-version')
+            if ($query{'api-version'} // '') ne '2020-06-01';
+        return $error->(400, 'invalid_resource', 'No resource')
+            unless $query{resource};
+        return [401, ['WWW-Authenticate' => "Basic realm=$realm"]]
+            if ($request->{header}{authorization} // '') ne "Basic $key";
+
+        my @ids = $is_old ? () : grep { exists $query{$_} }
+            qw(client_id object_id msi_res_id);
+        return _answer($request, \%args,
+            access_token => _identity_token($request, $life,
+                $is_old ? (resource => $query{resource}) : %query),
+            expires_in => "$life", expires_on => '' . (time + $life),
+            resource => $query{resource}, token_type => 'Bearer',
+            map { $_ => uc $query{$_} } @ids);
+    });
 }
 
 
