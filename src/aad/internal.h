@@ -123,6 +123,9 @@ typedef struct {
     int64_t                 connect_timeout_ms;
     int                     authority;      /* true: proxy and CAs of the
                                                settings; else neither */
+    const char             *ca_certificates;    /* PEM, before any other */
+    const char             *server_name;    /* whose certificate it must be,
+                                               NULL: that of the URL's host */
 } aad_http_request_t;
 
 typedef struct {
