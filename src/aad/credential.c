@@ -15,8 +15,14 @@
 #include <string.h>
 
 
+/* what is shorter, and begins like a token, is a word by chance */
+#define AAD_TOKEN_BYTES_MIN     24
+
+
+static int aad_has_token(const char *words);
 static void aad_credential_default(aad_credential_t *credential,
     const aad_value_t *value, const aad_environment_t *environment);
+static void aad_credential_complain(aad_credential_t *credential);
 static int aad_credential_read(aad_credential_t *credential,
     const aad_value_t *value, const char *name, aad_error_t *error);
 static const aad_value_t *aad_credential_parameter(
@@ -24,6 +30,7 @@ static const aad_value_t *aad_credential_parameter(
 
 
 static const aad_credential_type_t *const  aad_credential_types[] = {
+    &aad_workload_identity,
     &aad_managed_identity,
     &aad_environment,
     &aad_client_secret,
@@ -82,8 +89,15 @@ aad_credential_create(const char *type, const aad_environment_t *environment,
     }
 
     for (value = (*t)->values; value->parameter || value->variable; value++) {
+        if (value->flags & AAD_VALUE_LARGE) {
+            credential->values[value->slot].maximum =
+                AAD_LARGE_VALUE_BYTES_MAX;
+        }
+
         aad_credential_default(credential, value, environment);
     }
+
+    aad_credential_complain(credential);
 
     return credential;
 }
@@ -133,6 +147,12 @@ aad_credential_set(aad_credential_t *credential, const char *name,
 
     aad_secret_wipe(&credential->values[v->slot]);
     credential->set |= 1u << v->slot;
+
+    /* whatever the variable says, it is not asked for */
+
+    credential->wrong &= ~credential->set;
+    credential->too_long &= ~credential->set;
+    aad_credential_complain(credential);
 
     if (v->flags & AAD_VALUE_FILE) {
         return aad_credential_read(credential, v, value, error);
@@ -231,6 +251,34 @@ aad_value(const aad_credential_t *credential, size_t slot)
 
 
 int
+aad_value_is_given(const aad_credential_t *credential, size_t slot)
+{
+    return credential->values[slot].length != 0
+           || ((credential->wrong|credential->too_long) & (1u << slot));
+}
+
+
+int
+aad_credential_path(const aad_credential_t *credential, const char *name,
+    char *path, size_t size, aad_error_t *error)
+{
+    int  n;
+
+    n = snprintf(path, size, "%s%s",
+                 name[0] != '/' && credential->directory != NULL
+                     ? credential->directory : "",
+                 name);
+
+    if (n < 0 || (size_t) n >= size) {
+        return aad_error(error, "the file name \"%.64s...\" is too long",
+                         name);
+    }
+
+    return 0;
+}
+
+
+int
 aad_repeats_secret(const aad_credential_t *credential, const char *words)
 {
     int                 found;
@@ -259,15 +307,41 @@ aad_repeats_secret(const aad_credential_t *credential, const char *words)
         }
     }
 
+    return aad_has_token(words);
+}
+
+
+/*
+ * An assertion is made anew for each request, so that there is nothing to
+ * compare words with; but all of them, and tokens, begin with a header in
+ * JSON, which is "eyJ" in base64url, and go on for long.
+ */
+static int
+aad_has_token(const char *words)
+{
+    size_t  length;
+
+    for (words = strstr(words, "eyJ"); words != NULL;
+         words = strstr(words + 1, "eyJ"))
+    {
+        for (length = 0; length < AAD_TOKEN_BYTES_MIN; length++) {
+            if (!aad_is_unreserved(words[length])) {
+                break;
+            }
+        }
+
+        if (length == AAD_TOKEN_BYTES_MIN) {
+            return 1;
+        }
+    }
+
     return 0;
 }
 
 
 /*
  * A default from the environment that has the wrong form does not stop the
- * configuration (placeholders are common there): the value stays unset, and
- * the complaint is what the credential says when it is asked.  It stops the
- * chain where the variable was to decide which identity is meant.
+ * configuration (placeholders are common there): the value stays unset.
  */
 static void
 aad_credential_default(aad_credential_t *credential, const aad_value_t *value,
@@ -286,21 +360,51 @@ aad_credential_default(aad_credential_t *credential, const aad_value_t *value,
     }
 
     if (value->form != NULL && !value->form->valid(text)) {
-        snprintf(credential->complaint, sizeof(credential->complaint),
-                 "%s is not %s", value->variable, value->form->expected);
+        credential->wrong |= 1u << value->slot;
 
     } else if (aad_secret_append_text(&credential->values[value->slot], text)
                != 0)
     {
-        snprintf(credential->complaint, sizeof(credential->complaint),
-                 "%s is too long", value->variable);
-
-    } else {
-        return;
+        credential->too_long |= 1u << value->slot;
     }
+}
 
-    credential->complaint_result = value->flags & AAD_VALUE_DECIDES
-                                   ? AAD_FAILED : AAD_UNAVAILABLE;
+
+/*
+ * What the credential says, when it is asked, about variables that are wrong.
+ * It stops the chain where one of them was to decide which identity is meant.
+ */
+static void
+aad_credential_complain(aad_credential_t *credential)
+{
+    unsigned            slot;
+    const aad_value_t  *v;
+
+    credential->complaint[0] = '\0';
+    credential->complaint_result = AAD_UNAVAILABLE;
+
+    for (v = credential->type->values; v->parameter || v->variable; v++) {
+
+        slot = 1u << v->slot;
+
+        if (v->variable == NULL
+            || !((credential->wrong|credential->too_long) & slot)
+            || (credential->complaint[0] != '\0'
+                && !(v->flags & AAD_VALUE_DECIDES)))
+        {
+            continue;
+        }
+
+        snprintf(credential->complaint, sizeof(credential->complaint),
+                 "%s is %s%s", v->variable,
+                 credential->wrong & slot ? "not " : "too long",
+                 credential->wrong & slot ? v->form->expected : "");
+
+        if (v->flags & AAD_VALUE_DECIDES) {
+            credential->complaint_result = AAD_FAILED;
+            return;
+        }
+    }
 }
 
 
@@ -311,14 +415,11 @@ aad_credential_read(aad_credential_t *credential, const aad_value_t *value,
     char           path[AAD_URL_BYTES_MAX];
     aad_secret_t  *content;
 
-    snprintf(path, sizeof(path), "%s%s",
-             name[0] != '/' && credential->directory != NULL
-                 ? credential->directory : "",
-             name);
-
     content = &credential->values[value->slot];
 
-    if (aad_file_read(path, content, error) != 0) {
+    if (aad_credential_path(credential, name, path, sizeof(path), error) != 0
+        || aad_file_read(path, content, error) != 0)
+    {
         return -1;
     }
 

@@ -14,8 +14,13 @@
 #include <openssl/rand.h>
 
 
+#define AAD_ASSERTION_TYPE                                                    \
+    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
 static aad_result_t aad_oauth_post(aad_call_t *call, const char *endpoint,
-    const aad_secret_t *form, aad_token_t *token);
+    const aad_oauth_relay_t *relay, const aad_secret_t *form,
+    aad_token_t *token);
 static void aad_oauth_request_id(char *id, size_t size);
 
 
@@ -23,15 +28,23 @@ aad_result_t
 aad_oauth_get_token(const aad_credential_t *credential, aad_call_t *call,
     aad_token_t *token)
 {
+    return aad_oauth_get_token_by(credential, call, NULL, token);
+}
+
+
+aad_result_t
+aad_oauth_get_token_by(const aad_credential_t *credential, aad_call_t *call,
+    const aad_oauth_relay_t *relay, aad_token_t *token)
+{
     char          endpoint[AAD_URL_BYTES_MAX];
     aad_result_t  result;
     aad_secret_t  form;
 
     snprintf(endpoint, sizeof(endpoint), "%s/%s/oauth2/v2.0/token",
-             call->settings->authority_host,
+             relay != NULL ? relay->url : call->settings->authority_host,
              aad_value(credential, AAD_APP_TENANT_ID));
 
-    aad_secret_init(&form, AAD_BODY_BYTES_MAX);
+    aad_secret_init(&form, AAD_FORM_BYTES_MAX);
 
     result = AAD_OK;
 
@@ -56,7 +69,11 @@ aad_oauth_get_token(const aad_credential_t *credential, aad_call_t *call,
     }
 
     if (result == AAD_OK) {
-        result = aad_oauth_post(call, endpoint, &form, token);
+        result = aad_oauth_post(call, endpoint, relay, &form, token);
+
+        if (result != AAD_OK && relay != NULL) {
+            result = aad_reason_of(call, result, relay->name);
+        }
     }
 
     aad_secret_wipe(&form);
@@ -65,9 +82,25 @@ aad_oauth_get_token(const aad_credential_t *credential, aad_call_t *call,
 }
 
 
+aad_result_t
+aad_oauth_add_assertion(aad_call_t *call, const char *assertion,
+    aad_secret_t *form)
+{
+    if (aad_secret_append_pair(form, "client_assertion_type",
+                               AAD_ASSERTION_TYPE) != 0
+        || aad_secret_append_pair(form, "client_assertion", assertion) != 0)
+    {
+        return aad_reason(call, AAD_FAILED, "out of memory");
+    }
+
+    return AAD_OK;
+}
+
+
 static aad_result_t
 aad_oauth_post(aad_call_t *call, const char *endpoint,
-    const aad_secret_t *form, aad_token_t *token)
+    const aad_oauth_relay_t *relay, const aad_secret_t *form,
+    aad_token_t *token)
 {
     int                   rc;
     char                  id[AAD_ID_BYTES], header[AAD_ID_BYTES + 32];
@@ -89,7 +122,19 @@ aad_oauth_post(aad_call_t *call, const char *endpoint,
     request.headers[0] = header;
     request.form = form;
     request.connect_timeout_ms = AAD_CONNECT_TIMEOUT_MS;
-    request.authority = 1;
+
+    /*
+     * A relay is a neighbour: the egress proxy does not lead to it, and it
+     * has not the authority's CA.
+     */
+
+    if (relay != NULL) {
+        request.ca_certificates = relay->ca_certificates;
+        request.server_name = relay->server_name;
+
+    } else {
+        request.authority = 1;
+    }
 
     received_on = call->hooks->now(call->hooks->data);
 

@@ -16,6 +16,8 @@
 #include <openssl/pem.h>
 
 
+static int aad_digest_credential(EVP_MD_CTX *md,
+    const aad_credential_t *credential);
 static int aad_digest_add(EVP_MD_CTX *md, const char *text);
 
 
@@ -124,13 +126,21 @@ aad_proxy(const char *value, aad_error_t *error)
 int
 aad_ca_certificates(const char *file, aad_secret_t *pem, aad_error_t *error)
 {
-    BIO     *bio;
-    X509    *certificate;
-    size_t   count;
-
     if (aad_file_read(file, pem, error) != 0) {
         return -1;
     }
+
+    return aad_check_certificates(file, pem, error);
+}
+
+
+int
+aad_check_certificates(const char *name, const aad_secret_t *pem,
+    aad_error_t *error)
+{
+    BIO     *bio;
+    X509    *certificate;
+    size_t   count;
 
     bio = BIO_new_mem_buf(pem->data, (int) pem->length);
     if (bio == NULL) {
@@ -155,7 +165,7 @@ aad_ca_certificates(const char *file, aad_secret_t *pem, aad_error_t *error)
         || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
     {
         ERR_clear_error();
-        return aad_error(error, "\"%s\" has %s in PEM form", file,
+        return aad_error(error, "\"%s\" has %s in PEM form", name,
                          count ? "a certificate that is not"
                                : "no certificate");
     }
@@ -170,10 +180,9 @@ int
 aad_settings_digest(const aad_settings_t *settings,
     unsigned char digest[AAD_DIGEST_BYTES])
 {
-    int                rc;
-    size_t             i, slot;
-    EVP_MD_CTX        *md;
-    aad_credential_t  *credential;
+    int          rc;
+    size_t       i;
+    EVP_MD_CTX  *md;
 
     md = EVP_MD_CTX_new();
     if (md == NULL) {
@@ -189,13 +198,7 @@ aad_settings_digest(const aad_settings_t *settings,
     rc |= aad_digest_add(md, settings->no_proxy);
 
     for (i = 0; i < settings->chain_length; i++) {
-
-        credential = settings->chain[i];
-        rc |= aad_digest_add(md, credential->type->name);
-
-        for (slot = 0; slot < AAD_VALUES_MAX; slot++) {
-            rc |= aad_digest_add(md, credential->values[slot].data);
-        }
+        rc |= aad_digest_credential(md, settings->chain[i]);
     }
 
     if (EVP_DigestFinal_ex(md, digest, NULL) != 1) {
@@ -203,6 +206,22 @@ aad_settings_digest(const aad_settings_t *settings,
     }
 
     EVP_MD_CTX_free(md);
+
+    return rc;
+}
+
+
+static int
+aad_digest_credential(EVP_MD_CTX *md, const aad_credential_t *credential)
+{
+    int     rc;
+    size_t  slot;
+
+    rc = aad_digest_add(md, credential->type->name);
+
+    for (slot = 0; slot < AAD_VALUES_MAX; slot++) {
+        rc |= aad_digest_add(md, credential->values[slot].data);
+    }
 
     return rc;
 }

@@ -35,8 +35,9 @@ static ngx_int_t ngx_http_aoai_aad_name_identity(ngx_conf_t *cf,
     ngx_http_aoai_aad_identity_t *identity);
 
 
-/* workload identity will stand in front: it speaks only where configured */
+/* workload identity stands in front: it speaks only where it is configured */
 static char  *ngx_http_aoai_aad_default_types[] = {
+    "workload_identity",
     "managed_identity",
     "environment",
     "azure_cli",
@@ -294,6 +295,7 @@ ngx_http_aoai_aad_default_chain(ngx_conf_t *cf,
     ngx_http_aoai_aad_main_conf_t *amcf)
 {
     char              **type;
+    aad_error_t         error;
     ngx_array_t        *chain;
     aad_credential_t  **credential;
 
@@ -311,6 +313,12 @@ ngx_http_aoai_aad_default_chain(ngx_conf_t *cf,
 
         *credential = ngx_http_aoai_aad_create_credential(cf, *type);
         if (*credential == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (aad_credential_complete(*credential, &error) != 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"aoai_aad_credential\": %s", error.text);
             return NGX_ERROR;
         }
     }

@@ -65,7 +65,14 @@ static const identity_t  identities[] = {
       .variables = { { "AZURE_CLIENT_SECRET", "one" } } },
     { .steps = { { "managed_identity", NULL, NULL } },
       .variables = { { "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-                       "http://127.0.0.1:1" } } }
+                       "http://127.0.0.1:1" } } },
+
+    { .steps = { { "workload_identity", NULL, NULL } } },
+    { .steps = { { "workload_identity", "token_file", "/one" } } },
+    { .steps = { { "workload_identity", NULL, NULL } },
+      .variables = { { "AZURE_FEDERATED_TOKEN_FILE", "/another" } } },
+    { .steps = { { "workload_identity", NULL, NULL } },
+      .variables = { { "AZURE_KUBERNETES_CA_DATA", "pem" } } }
 };
 
 
