@@ -68,6 +68,7 @@ const aad_credential_type_t  aad_azure_cli = {
     aad_cli_complete,
     aad_cli_get_token,
     NULL,
+    NULL,
     NULL
 };
 

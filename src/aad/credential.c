@@ -34,6 +34,7 @@ static const aad_credential_type_t *const  aad_credential_types[] = {
     &aad_managed_identity,
     &aad_environment,
     &aad_client_secret,
+    &aad_federated_managed_identity,
     &aad_azure_cli,
     NULL
 };
@@ -98,6 +99,15 @@ aad_credential_create(const char *type, const aad_environment_t *environment,
     }
 
     aad_credential_complain(credential);
+
+    if ((*t)->inner != NULL) {
+        credential->inner = aad_credential_create((*t)->inner, environment,
+                                                  error);
+        if (credential->inner == NULL) {
+            aad_credential_destroy(credential);
+            return NULL;
+        }
+    }
 
     return credential;
 }
@@ -202,6 +212,8 @@ aad_credential_destroy(aad_credential_t *credential)
     if (credential->type->destroy != NULL) {
         credential->type->destroy(credential);
     }
+
+    aad_credential_destroy(credential->inner);
 
     for (i = 0; i < AAD_VALUES_MAX; i++) {
         aad_secret_wipe(&credential->values[i]);

@@ -36,6 +36,7 @@ const aad_credential_type_t  aad_environment = {
     NULL,
     aad_environment_get_token,
     aad_environment_authenticate,
+    NULL,
     NULL
 };
 

@@ -119,6 +119,12 @@ int aad_url_parse(const char *text, aad_url_t *url);
 /* The resource that v1 endpoints want: the scope without "/.default". */
 void aad_resource(const char *scope, char *resource, size_t size);
 
+/*
+ * The audience of a managed identity's token that an app of the authority's
+ * cloud takes for its assertion: a static string.
+ */
+const char *aad_cloud_exchange_audience(const char *authority_host);
+
 /* Milliseconds left of the call, 0 when it is over or cancelled. */
 int64_t aad_time_left_ms(const aad_call_t *call);
 
@@ -306,11 +312,15 @@ typedef struct {
 
     /* frees what complete() has put into 'state', may be NULL */
     void                  (*destroy)(aad_credential_t *credential);
+
+    /* the type of credential that this one stands on, NULL: none */
+    const char             *inner;
 } aad_credential_type_t;
 
 struct aad_credential_s {
     const aad_credential_type_t  *type;
     void                         *state;    /* the type's own */
+    aad_credential_t             *inner;    /* of the type->inner */
     char                         *directory;
     aad_secret_t                  values[AAD_VALUES_MAX];
     unsigned                      set;      /* bit a slot: by parameter */
@@ -324,8 +334,17 @@ struct aad_credential_s {
 extern const aad_credential_type_t  aad_azure_cli;
 extern const aad_credential_type_t  aad_client_secret;
 extern const aad_credential_type_t  aad_environment;
+extern const aad_credential_type_t  aad_federated_managed_identity;
 extern const aad_credential_type_t  aad_managed_identity;
 extern const aad_credential_type_t  aad_workload_identity;
+
+/*
+ * A token of a credential of type "managed_identity", which is that of the
+ * call, for another scope than the settings'.  Returns what the credential's
+ * get_token() does.
+ */
+aad_result_t aad_managed_identity_token(const aad_credential_t *credential,
+    aad_call_t *call, const char *scope, aad_token_t *token);
 
 /* The value as text, "" when it is not set. */
 const char *aad_value(const aad_credential_t *credential, size_t slot);

@@ -83,6 +83,7 @@ const aad_credential_type_t  aad_managed_identity = {
     aad_mi_complete,
     aad_mi_get_token,
     NULL,
+    NULL,
     NULL
 };
 
@@ -96,6 +97,23 @@ static const aad_mi_source_t  aad_mi_source_app_service = {
 static const aad_mi_source_t  aad_mi_source_imds = {
     "IMDS", "client_id", "object_id", "msi_res_id"
 };
+
+
+aad_result_t
+aad_managed_identity_token(const aad_credential_t *credential,
+    aad_call_t *call, const char *scope, aad_token_t *token)
+{
+    aad_call_t      other;
+    aad_settings_t  settings;
+
+    settings = *call->settings;
+    settings.scope = scope;
+
+    other = *call;
+    other.settings = &settings;
+
+    return aad_mi_get_token(credential, &other, token);
+}
 
 
 static aad_result_t

@@ -223,6 +223,10 @@ aad_digest_credential(EVP_MD_CTX *md, const aad_credential_t *credential)
         rc |= aad_digest_add(md, credential->values[slot].data);
     }
 
+    if (credential->inner != NULL) {
+        rc |= aad_digest_credential(md, credential->inner);
+    }
+
     return rc;
 }
 

@@ -89,7 +89,8 @@ const aad_credential_type_t  aad_workload_identity = {
     aad_wi_complete,
     aad_wi_get_token,
     aad_wi_authenticate,
-    aad_wi_destroy
+    aad_wi_destroy,
+    NULL
 };
 
 

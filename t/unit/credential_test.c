@@ -96,7 +96,7 @@ test_unknown_type_lists_the_types(void **state)
 
     static const char *const  types[] = {
         "workload_identity", "managed_identity", "environment",
-        "client_secret", "azure_cli"
+        "client_secret", "federated_managed_identity", "azure_cli"
     };
 
     (void) state;
@@ -124,7 +124,7 @@ test_type_is_named(void **state)
 
     static const char *const  types[] = {
         "workload_identity", "managed_identity", "environment",
-        "client_secret", "azure_cli"
+        "client_secret", "federated_managed_identity", "azure_cli"
     };
 
     for (i = 0; i < unit_count(types); i++) {

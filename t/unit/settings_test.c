@@ -72,7 +72,19 @@ static const identity_t  identities[] = {
     { .steps = { { "workload_identity", NULL, NULL } },
       .variables = { { "AZURE_FEDERATED_TOKEN_FILE", "/another" } } },
     { .steps = { { "workload_identity", NULL, NULL } },
-      .variables = { { "AZURE_KUBERNETES_CA_DATA", "pem" } } }
+      .variables = { { "AZURE_KUBERNETES_CA_DATA", "pem" } } },
+
+    /* the machine's half of it counts too */
+
+    { .steps = { { "federated_managed_identity", NULL, NULL } } },
+    { .steps = { { "federated_managed_identity", "identity_client_id",
+                   UNIT_CLIENT } } },
+    { .steps = { { "federated_managed_identity", NULL, NULL } },
+      .variables = { { "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+                       "http://127.0.0.1:1" } } },
+    { .steps = { { "federated_managed_identity", NULL, NULL } },
+      .variables = { { "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+                       "http://127.0.0.1:2" } } }
 };
 
 
