@@ -9,7 +9,7 @@ use Test::More;
 
 use Test::Gateway;
 use Test::Gateway::Azure qw(app_service az az_calls azd azd_calls entra imds
-    openai CLIENT_ID CLIENT_SECRET TENANT_ID);
+    jwt openai CLIENT_ID CLIENT_SECRET TENANT_ID);
 use Test::Gateway::Client 'request';
 use Test::Gateway::Server;
 use Test::Gateway::System 'wait_until';
@@ -20,6 +20,7 @@ my $openai = openai();
 # With no aoai_aad_credential there is the default chain. What is there of
 # its steps => which one gives the token.
 for my $case (
+    [['pod', 'imds', 'entra', 'az'], 'workload_identity'],
     [['imds', 'entra', 'az'], 'managed_identity'],
     [['entra', 'az'], 'environment'],
     [['imds', 'az'], 'managed_identity'],
@@ -40,15 +41,20 @@ for my $case (
         is_deeply [$gateway->log_lines(qr/\[error\]/)], [], 'and no error';
     } else {
         is $answer->{status}, 503, "$name: there is no token";
-        reasons_are($gateway, 'managed_identity is unavailable',
-            'environment is unavailable', 'azure_cli is unavailable');
+        reasons_are($gateway, 'workload_identity is unavailable',
+            'managed_identity is unavailable', 'environment is unavailable',
+            'azure_cli is unavailable');
     }
 
-    my %last = (managed_identity => 1, environment => 2, azure_cli => 3);
-    my $steps = $last{$winner // 'azure_cli'};
-    is $part{entra}->count, $steps == 2 ? 1 : 0, 'environment is second';
-    is scalar(az_calls($part{bin})), $steps == 3 && $is_there{az} ? 1 : 0,
-        'az is third';
+    my %place = (workload_identity => 1, managed_identity => 2,
+        environment => 3, azure_cli => 4);
+    my $steps = $place{$winner // 'azure_cli'};
+    is $part{imds}->count, $steps >= 2 && $is_there{imds} ? 1 : 0,
+        'managed_identity is second';
+    is scalar(grep { $_->{body} =~ /client_secret/ } $part{entra}->requests),
+        $steps == 3 ? 1 : 0, 'environment is third';
+    is scalar(az_calls($part{bin})), $steps == 4 && $is_there{az} ? 1 : 0,
+        'az is fourth';
     $gateway->stop;
 }
 
@@ -81,7 +87,8 @@ for my $case (
     } else {
         is $answer->{status}, 503, "IMDS, $name: the chain stops";
         is $part{entra}->count, 0, 'nobody else is asked';
-        reasons_are($gateway, 'managed_identity failed');
+        reasons_are($gateway, 'workload_identity is unavailable',
+            'managed_identity failed');
     }
     $gateway->stop;
 }
@@ -115,7 +122,8 @@ subtest 'App Service that does not work' => sub {
             'stops the chain';
         is $part{imds}->count + $part{entra}->count, 0,
             'nobody else is asked';
-        reasons_are($gateway, 'managed_identity failed');
+        reasons_are($gateway, 'workload_identity is unavailable',
+            'managed_identity failed');
         $gateway->stop;
     }
 };
@@ -128,8 +136,8 @@ subtest 'a secret that is refused' => sub {
     is request($gateway->port('gateway'), GET => '/')->{status}, 503,
         'stops the chain';
     is scalar(az_calls($part{bin})), 0, 'az is not asked';
-    reasons_are($gateway, 'managed_identity is unavailable',
-        'environment failed');
+    reasons_are($gateway, 'workload_identity is unavailable',
+        'managed_identity is unavailable', 'environment failed');
     $gateway->stop;
 };
 
@@ -142,8 +150,8 @@ subtest 'an authority that is down' => sub {
     is request($gateway->port('gateway'), GET => '/')->{status}, 503,
         'stops the chain';
     is scalar(az_calls($part{bin})), 0, 'az is not asked';
-    reasons_are($gateway, 'managed_identity is unavailable',
-        'environment failed');
+    reasons_are($gateway, 'workload_identity is unavailable',
+        'managed_identity is unavailable', 'environment failed');
     $gateway->stop;
 };
 
@@ -309,13 +317,14 @@ done_testing;
 
 
 # Starts a gateway whose only location has a chain. has => { part => 1 }:
-# what works of imds, entra and az; chain => [...]: the steps; token and az
+# what works of pod, imds, entra and az; chain => [...]: the steps; token and az
 # => { ... }: what they are like; env => { ... }. Returns the gateway and the
 # parts, which live as long as the caller keeps them.
 sub gateway (%args) {
     my %has = ($args{has} // {})->%*;
     my @token = ($args{token} // {})->%*;
-    my %part = (imds => imds(@token), entra => entra(tls => 0, @token));
+    my %part = (imds => imds(@token), entra => entra(tls => 0,
+        client_secret => $has{pod} ? '' : CLIENT_SECRET, @token));
     my %env = (PATH => '%%DIR%%/bin:/usr/bin:/bin');
     my $chain = join "\n            ",
         map { "aoai_aad_credential $_;" } ($args{chain} // [])->@*;
@@ -325,9 +334,11 @@ sub gateway (%args) {
     @env{qw(AZURE_AUTHORITY_HOST AZURE_TENANT_ID AZURE_CLIENT_ID
         AZURE_CLIENT_SECRET)} = ($part{entra}->url, TENANT_ID, CLIENT_ID,
         CLIENT_SECRET) if $has{entra};
+    $env{AZURE_FEDERATED_TOKEN_FILE} = '%%DIR%%/token' if $has{pod};
 
     my $gateway = Test::Gateway->new(
-        env => { %env, ($args{env} // {})->%* }, http => <<"END");
+        env => { %env, ($args{env} // {})->%* }, files => { token => jwt() },
+        http => <<"END");
     server {
         listen 127.0.0.1:%%PORT_gateway%%;
 

@@ -129,6 +129,20 @@ my @WRONG = (
             => qr{"/.*/binary" is no text},
         "client_secret $TENANT $CLIENT secret_file=large"
             => qr{"/.*/large" is larger than \d+ bytes},
+        'workload_identity client_id=me' => qr/"client_id=me".*a GUID/,
+        'workload_identity tenant_id=common'
+            => qr/a tenant's GUID or domain name/,
+        'workload_identity token_file=' => qr/"token_file" is empty/,
+        'workload_identity secret=x'
+            => qr/no parameter "secret".*tenant_id, client_id, token_file/,
+        "federated_managed_identity $CLIENT identity_client_id=" . guid(1)
+            => qr/needs "tenant_id="/,
+        "federated_managed_identity $TENANT identity_client_id=" . guid(1)
+            => qr/needs "client_id="/,
+        "federated_managed_identity $TENANT $CLIENT"
+            => qr/needs "identity_client_id="/,
+        "federated_managed_identity $TENANT $CLIENT identity_client_id=me"
+            => qr/"identity_client_id=me".*a GUID/,
         'azure_cli path=az' => qr/"path=az".*absolute/,
         'azure_cli tenant_id=common' => qr/a tenant's GUID or domain name/,
         'azure_cli subscription=--help' => qr/a subscription's GUID or name/,
@@ -234,6 +248,11 @@ my %RIGHT = (
         'managed_identity resource_id=/subscriptions/1/resourceGroups/a_b'
             . '/providers/Microsoft.ManagedIdentity'
             . '/userAssignedIdentities/x-(1)',
+        'workload_identity', "workload_identity $TENANT $CLIENT",
+        "workload_identity $TENANT $CLIENT token_file=/is/read/later",
+        'workload_identity token_file=relative',
+        "federated_managed_identity $TENANT $CLIENT identity_client_id="
+            . guid(1),
         'environment', 'azure_cli', "azure_cli $TENANT path=/opt/az",
         'azure_cli "subscription=Our own (not_)test"' =~ s/[()]//gr,
         "client_secret $TENANT $CLIENT secret=$SECRET",

@@ -49,6 +49,7 @@ const aad_credential_type_t  aad_azure_cli = {
     aad_az_complete,
     aad_az_get_token,
     NULL,
+    NULL,
     NULL
 };
 

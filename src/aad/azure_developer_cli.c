@@ -53,6 +53,7 @@ const aad_credential_type_t  aad_azure_developer_cli = {
     NULL,
     aad_azd_get_token,
     NULL,
+    NULL,
     NULL
 };
 

@@ -21,9 +21,6 @@
 /* Microsoft recommends 5 to 10 minutes, every SDK takes 10 */
 #define AAD_ASSERTION_LIFETIME_S    600
 
-#define AAD_ASSERTION_TYPE          "urn:ietf:params:oauth:"                  \
-                                    "client-assertion-type:jwt-bearer"
-
 
 static int aad_assertion_header(const aad_certificate_t *certificate,
     aad_secret_t *assertion);
@@ -47,6 +44,7 @@ aad_client_assertion_authenticate(aad_call_t *call,
     int           rc;
     int64_t       now;
     aad_secret_t  assertion;
+    aad_result_t  result;
 
     now = call->hooks->now(call->hooks->data);
 
@@ -61,20 +59,14 @@ aad_client_assertion_authenticate(aad_call_t *call,
 
     rc = rc != 0 ? rc : aad_assertion_sign(certificate->key, &assertion);
 
-    rc = rc != 0 ? rc : aad_secret_append_pair(form, "client_assertion_type",
-                                               AAD_ASSERTION_TYPE);
-
-    rc = rc != 0 ? rc : aad_secret_append_pair(form, "client_assertion",
-                                               assertion.data);
+    result = rc == 0 ? aad_oauth_add_assertion(call, assertion.data, form)
+                     : aad_reason(call, AAD_FAILED, "the assertion cannot be "
+                                  "made: memory is out, or libcrypto refuses "
+                                  "to sign");
 
     aad_secret_wipe(&assertion);
 
-    if (rc != 0) {
-        return aad_reason(call, AAD_FAILED, "the assertion cannot be made: "
-                          "memory is out, or libcrypto refuses to sign");
-    }
-
-    return AAD_OK;
+    return result;
 }
 
 

@@ -44,6 +44,7 @@ const aad_credential_type_t  aad_client_certificate = {
     aad_client_certificate_read,
     aad_oauth_get_token,
     aad_client_certificate_prove,
+    NULL,
     NULL
 };
 

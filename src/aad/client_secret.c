@@ -39,6 +39,7 @@ const aad_credential_type_t  aad_client_secret = {
     aad_client_secret_complete,
     aad_oauth_get_token,
     aad_client_secret_prove,
+    NULL,
     NULL
 };
 

@@ -19,6 +19,7 @@
 
 static void aad_credential_default(aad_credential_t *credential,
     const aad_value_t *value, const aad_environment_t *environment);
+static void aad_credential_complain(aad_credential_t *credential);
 static int aad_credential_read(aad_credential_t *credential,
     const aad_value_t *value, const char *name, aad_error_t *error);
 static int aad_credential_takes_secret(const aad_credential_type_t *type);
@@ -27,10 +28,12 @@ static const aad_value_t *aad_credential_parameter(
 
 
 static const aad_credential_type_t *const  aad_credential_types[] = {
+    &aad_workload_identity,
     &aad_managed_identity,
     &aad_environment,
     &aad_client_secret,
     &aad_client_certificate,
+    &aad_federated_managed_identity,
     &aad_azure_cli,
     &aad_azure_developer_cli,
     NULL
@@ -89,7 +92,23 @@ aad_credential_create(const char *type, const aad_environment_t *environment,
     }
 
     for (value = (*t)->values; value->parameter || value->variable; value++) {
+        if (value->flags & AAD_VALUE_LARGE) {
+            credential->values[value->slot].maximum =
+                AAD_LARGE_VALUE_BYTES_MAX;
+        }
+
         aad_credential_default(credential, value, environment);
+    }
+
+    aad_credential_complain(credential);
+
+    if ((*t)->inner != NULL) {
+        credential->inner = aad_credential_create((*t)->inner, environment,
+                                                  error);
+        if (credential->inner == NULL) {
+            aad_credential_destroy(credential);
+            return NULL;
+        }
     }
 
     return credential;
@@ -140,6 +159,12 @@ aad_credential_set(aad_credential_t *credential, const char *name,
 
     aad_secret_wipe(&credential->values[v->slot]);
     credential->set |= 1u << v->slot;
+
+    /* whatever the variable says, it is not asked for */
+
+    credential->wrong &= ~credential->set;
+    credential->too_long &= ~credential->set;
+    aad_credential_complain(credential);
 
     if (v->flags & AAD_VALUE_FILE) {
         return aad_credential_read(credential, v, value, error);
@@ -219,6 +244,7 @@ aad_credential_destroy(aad_credential_t *credential)
     }
 
     aad_certificate_free(credential->certificate);
+    aad_credential_destroy(credential->inner);
 
     for (i = 0; i < AAD_VALUES_MAX; i++) {
         aad_secret_wipe(&credential->values[i]);
@@ -268,6 +294,14 @@ aad_value(const aad_credential_t *credential, size_t slot)
 
 
 int
+aad_value_is_given(const aad_credential_t *credential, size_t slot)
+{
+    return credential->values[slot].length != 0
+           || ((credential->wrong|credential->too_long) & (1u << slot));
+}
+
+
+int
 aad_credential_path(const aad_credential_t *credential, const char *name,
     char *path, size_t size, aad_error_t *error)
 {
@@ -289,9 +323,7 @@ aad_credential_path(const aad_credential_t *credential, const char *name,
 
 /*
  * A default from the environment that has the wrong form does not stop the
- * configuration (placeholders are common there): the value stays unset, and
- * the complaint is what the credential says when it is asked.  It stops the
- * chain where the variable was to decide which identity is meant.
+ * configuration (placeholders are common there): the value stays unset.
  */
 static void
 aad_credential_default(aad_credential_t *credential, const aad_value_t *value,
@@ -310,21 +342,51 @@ aad_credential_default(aad_credential_t *credential, const aad_value_t *value,
     }
 
     if (value->form != NULL && !value->form->valid(text)) {
-        snprintf(credential->complaint, sizeof(credential->complaint),
-                 "%s is not %s", value->variable, value->form->expected);
+        credential->wrong |= 1u << value->slot;
 
     } else if (aad_secret_append_text(&credential->values[value->slot], text)
                != 0)
     {
-        snprintf(credential->complaint, sizeof(credential->complaint),
-                 "%s is too long", value->variable);
-
-    } else {
-        return;
+        credential->too_long |= 1u << value->slot;
     }
+}
 
-    credential->complaint_result = value->flags & AAD_VALUE_DECIDES
-                                   ? AAD_FAILED : AAD_UNAVAILABLE;
+
+/*
+ * What the credential says, when it is asked, about variables that are wrong.
+ * It stops the chain where one of them was to decide which identity is meant.
+ */
+static void
+aad_credential_complain(aad_credential_t *credential)
+{
+    unsigned            slot;
+    const aad_value_t  *v;
+
+    credential->complaint[0] = '\0';
+    credential->complaint_result = AAD_UNAVAILABLE;
+
+    for (v = credential->type->values; v->parameter || v->variable; v++) {
+
+        slot = 1u << v->slot;
+
+        if (v->variable == NULL
+            || !((credential->wrong|credential->too_long) & slot)
+            || (credential->complaint[0] != '\0'
+                && !(v->flags & AAD_VALUE_DECIDES)))
+        {
+            continue;
+        }
+
+        snprintf(credential->complaint, sizeof(credential->complaint),
+                 "%s is %s%s", v->variable,
+                 credential->wrong & slot ? "not " : "too long",
+                 credential->wrong & slot ? v->form->expected : "");
+
+        if (v->flags & AAD_VALUE_DECIDES) {
+            credential->complaint_result = AAD_FAILED;
+            return;
+        }
+    }
 }
 
 

@@ -25,8 +25,9 @@ static const char *aad_defaults_variable(const aad_environment_t *environment,
     const char *small, const char *capital);
 
 
-/* workload identity will stand in front: it speaks only where configured */
+/* workload identity stands in front: it speaks only where it is configured */
 const char *const  aad_default_chain[] = {
+    "workload_identity",
     "managed_identity",
     "environment",
     "azure_cli",

@@ -52,6 +52,7 @@ const aad_credential_type_t  aad_environment = {
     aad_environment_complete,
     aad_environment_get_token,
     aad_environment_authenticate,
+    NULL,
     NULL
 };
 

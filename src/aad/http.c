@@ -8,6 +8,7 @@
 
 #include "internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -24,6 +25,7 @@ typedef struct {
     aad_call_t             *call;
     aad_http_response_t    *response;
     size_t                  challenges;
+    struct curl_slist      *connect_to;
     int                     too_large;
 } aad_http_transfer_t;
 
@@ -35,11 +37,15 @@ static CURLcode aad_http_pin(CURL *curl, const unsigned char *thumbprint);
 static CURLcode aad_http_pin_context(CURL *curl, void *ssl_ctx,
     void *thumbprint);
 static int aad_http_can_pin(void);
+static CURLcode aad_http_server_name(CURL *curl,
+    aad_http_transfer_t *transfer, const aad_http_request_t *request);
 static int aad_http_failed(CURLcode rc, const aad_http_transfer_t *transfer,
     const aad_http_request_t *request, const char *detail,
     aad_error_t *error);
 static int aad_http_is_broken(CURLcode rc);
 static struct curl_slist *aad_http_headers(const aad_http_request_t *request);
+static struct curl_slist *aad_http_header(struct curl_slist *headers,
+    const char *header);
 static void aad_http_headers_wipe(struct curl_slist *headers);
 static size_t aad_http_body(char *data, size_t size, size_t count,
     void *transfer);
@@ -134,6 +140,7 @@ done:
 
     aad_http_headers_wipe(headers);
     curl_easy_cleanup(curl);
+    curl_slist_free_all(transfer.connect_to);
 
     return rc;
 }
@@ -207,12 +214,19 @@ aad_http_options(CURL *curl, aad_http_transfer_t *transfer,
         rc |= curl_easy_setopt(curl, CURLOPT_PROXY, "");
     }
 
-    if (request->authority && settings->ca_certificates != NULL) {
+    if (request->ca_certificates != NULL) {
+        rc |= aad_http_trust(curl, request->ca_certificates);
+
+    } else if (request->authority && settings->ca_certificates != NULL) {
         rc |= aad_http_trust(curl, settings->ca_certificates);
     }
 
     if (request->thumbprint != NULL) {
         rc |= aad_http_pin(curl, request->thumbprint);
+    }
+
+    if (request->server_name != NULL) {
+        rc |= aad_http_server_name(curl, transfer, request);
     }
 
     return rc == CURLE_OK ? 0 : -1;
@@ -289,6 +303,49 @@ aad_http_can_pin(void)
 }
 
 
+/*
+ * To libcurl the URL's host is both the SNI and the name in the certificate:
+ * it becomes the server's name, and the connection goes where it went before.
+ */
+static CURLcode
+aad_http_server_name(CURL *curl, aad_http_transfer_t *transfer,
+    const aad_http_request_t *request)
+{
+    int        n;
+    char       text[AAD_URL_BYTES_MAX];
+    aad_url_t  url;
+
+    if (aad_url_parse(request->url, &url) != 0) {
+        return CURLE_URL_MALFORMAT;
+    }
+
+    /* for any host and any port: this host, the same port */
+
+    n = snprintf(text, sizeof(text), "::%.*s:", (int) url.host_length,
+                 url.host);
+
+    if ((size_t) n >= sizeof(text)) {
+        return CURLE_URL_MALFORMAT;
+    }
+
+    transfer->connect_to = curl_slist_append(NULL, text);
+    if (transfer->connect_to == NULL) {
+        return CURLE_OUT_OF_MEMORY;
+    }
+
+    n = snprintf(text, sizeof(text), "%s://%s%s",
+                 url.https ? "https" : "http", request->server_name,
+                 url.host + url.host_length);
+
+    if ((size_t) n >= sizeof(text)) {
+        return CURLE_URL_MALFORMAT;
+    }
+
+    return curl_easy_setopt(curl, CURLOPT_URL, text)
+           | curl_easy_setopt(curl, CURLOPT_CONNECT_TO, transfer->connect_to);
+}
+
+
 static int
 aad_http_failed(CURLcode rc, const aad_http_transfer_t *transfer,
     const aad_http_request_t *request, const char *detail, aad_error_t *error)
@@ -355,24 +412,46 @@ aad_http_is_broken(CURLcode rc)
 static struct curl_slist *
 aad_http_headers(const aad_http_request_t *request)
 {
+    char                host[AAD_URL_BYTES_MAX];
     size_t              i;
-    struct curl_slist  *headers, *longer;
+    aad_url_t           url;
+    struct curl_slist  *headers;
 
     headers = curl_slist_append(NULL, "Accept: application/json");
 
-    for (i = 0; i < AAD_HEADERS_MAX && request->headers[i] != NULL; i++) {
+    /* azure-identity's requests name the host that they are sent to */
 
-        longer = headers ? curl_slist_append(headers, request->headers[i])
-                         : NULL;
-        if (longer == NULL) {
-            aad_http_headers_wipe(headers);
-            return NULL;
-        }
+    if (request->server_name != NULL && headers != NULL
+        && aad_url_parse(request->url, &url) == 0)
+    {
+        snprintf(host, sizeof(host), "Host: %.*s",
+                 (int) (url.rest - url.host), url.host);
+        headers = aad_http_header(headers, host);
+    }
 
-        headers = longer;
+    for (i = 0; i < AAD_HEADERS_MAX && request->headers[i] != NULL
+                && headers != NULL; i++)
+    {
+        headers = aad_http_header(headers, request->headers[i]);
     }
 
     return headers;
+}
+
+
+/* Returns the longer list, or NULL and no list any more. */
+static struct curl_slist *
+aad_http_header(struct curl_slist *headers, const char *header)
+{
+    struct curl_slist  *longer;
+
+    longer = curl_slist_append(headers, header);
+
+    if (longer == NULL) {
+        aad_http_headers_wipe(headers);
+    }
+
+    return longer;
 }
 
 

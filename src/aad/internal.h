@@ -18,8 +18,11 @@
 
 
 #define AAD_BODY_BYTES_MAX          65536
+#define AAD_ASSERTION_BYTES_MAX     65536
+#define AAD_FORM_BYTES_MAX          131072  /* with an assertion in it */
 #define AAD_URL_BYTES_MAX           4096
 #define AAD_VALUE_BYTES_MAX         8192
+#define AAD_LARGE_VALUE_BYTES_MAX   65536
 #define AAD_HEADERS_MAX             4
 #define AAD_VALUES_MAX              12
 #define AAD_CHALLENGE_BYTES         1024
@@ -89,6 +92,10 @@ int aad_uuid(char *uuid, size_t size);
 aad_result_t aad_reason(aad_call_t *call, aad_result_t result,
     const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Puts the part of a step that gave the reason before it; returns 'result'. */
+aad_result_t aad_reason_of(aad_call_t *call, aad_result_t result,
+    const char *part);
+
 /*
  * Whether a value has the form its name promises: a GUID, a tenant (GUID or
  * domain), ...; each returns true or false.
@@ -101,6 +108,7 @@ int aad_is_url(const char *value);
 int aad_is_visible(const char *value);
 int aad_is_absolute_path(const char *value);
 int aad_is_switch(const char *value);
+int aad_is_host_name(const char *value);
 
 /* Whether a host is a loopback address; names, localhost too, are not. */
 int aad_is_loopback(const char *host, size_t length);
@@ -131,6 +139,14 @@ const char *aad_cloud_exchange_audience(const char *authority_host);
 int64_t aad_time_left_ms(const aad_call_t *call);
 
 
+/*
+ * Checks that 'pem' has CA certificates in PEM form.  Returns 0, or -1 with
+ * the reason, about 'name', in 'error'.
+ */
+int aad_check_certificates(const char *name, const aad_secret_t *pem,
+    aad_error_t *error);
+
+
 /* One HTTP request. */
 typedef struct {
     const char             *url;
@@ -142,6 +158,9 @@ typedef struct {
     const unsigned char    *thumbprint;     /* of the only certificate that is
                                                taken, whoever signed it; NULL:
                                                any that can be verified */
+    const char             *ca_certificates;    /* PEM, before any other */
+    const char             *server_name;    /* whose certificate it must be,
+                                               NULL: that of the URL's host */
 } aad_http_request_t;
 
 typedef struct {
@@ -315,6 +334,25 @@ const char *aad_hint_of_machine(const char *code, const char *error,
 aad_result_t aad_oauth_get_token(const aad_credential_t *credential,
     aad_call_t *call, aad_token_t *token);
 
+/* Somebody who passes token requests on to the authority. */
+typedef struct {
+    const char             *name;           /* for people */
+    const char             *url;            /* in the authority's place */
+    const char             *ca_certificates;    /* PEM, NULL: the system's */
+    const char             *server_name;    /* NULL: the URL's host */
+} aad_oauth_relay_t;
+
+/* The same, sent to 'relay', or to the authority itself where it is NULL. */
+aad_result_t aad_oauth_get_token_by(const aad_credential_t *credential,
+    aad_call_t *call, const aad_oauth_relay_t *relay, aad_token_t *token);
+
+/*
+ * RFC 7523 2.2: adds an assertion to the form, in the place of a secret.
+ * Returns AAD_OK, or AAD_FAILED with the step's reason.
+ */
+aad_result_t aad_oauth_add_assertion(aad_call_t *call, const char *assertion,
+    aad_secret_t *form);
+
 /*
  * RFC 6749 2.3.1: adds the client secret to the form, as every SDK sends it.
  * Returns AAD_OK, or AAD_FAILED with the step's reason.
@@ -359,6 +397,7 @@ extern const aad_form_t  aad_form_path;
 extern const aad_form_t  aad_form_switch;
 extern const aad_form_t  aad_form_visible;
 extern const aad_form_t  aad_form_thumbprint;
+extern const aad_form_t  aad_form_host_name;
 
 #define AAD_VALUE_SECRET    0x01            /* never shown */
 #define AAD_VALUE_FILE      0x02            /* the value is a file's content */
@@ -366,6 +405,7 @@ extern const aad_form_t  aad_form_thumbprint;
 #define AAD_VALUE_DECIDES   0x08            /* a wrong one stops the chain */
 #define AAD_VALUE_PLACE     0x10            /* where to look, not what is
                                                there: no part of identity */
+#define AAD_VALUE_LARGE     0x20            /* it may be so large */
 
 /* One way to a value of a credential: a parameter, a variable, or both. */
 typedef struct {
@@ -414,15 +454,22 @@ typedef struct {
 
     /* frees what complete() has put into 'state', may be NULL */
     void                  (*destroy)(aad_credential_t *credential);
+
+    /* the type of credential that this one stands on, NULL: none */
+    const char             *inner;
 } aad_credential_type_t;
 
 struct aad_credential_s {
     const aad_credential_type_t  *type;
     void                         *state;    /* the type's own */
+    aad_credential_t             *inner;    /* of the type->inner */
     char                         *directory;
     aad_certificate_t            *certificate;  /* NULL: it has none */
     aad_secret_t                  values[AAD_VALUES_MAX];
     unsigned                      set;      /* bit a slot: by parameter */
+    unsigned                      wrong;    /* likewise: a variable's value
+                                               has not the form it must */
+    unsigned                      too_long; /* likewise */
     char                          complaint[AAD_REASON_BYTES];
     aad_result_t                  complaint_result;
 };
@@ -432,17 +479,23 @@ extern const aad_credential_type_t  aad_azure_developer_cli;
 extern const aad_credential_type_t  aad_client_certificate;
 extern const aad_credential_type_t  aad_client_secret;
 extern const aad_credential_type_t  aad_environment;
+extern const aad_credential_type_t  aad_federated_managed_identity;
 extern const aad_credential_type_t  aad_managed_identity;
+extern const aad_credential_type_t  aad_workload_identity;
 
 /*
- * A token of a credential of type "managed_identity" for another scope than
- * the settings'.  Returns what the credential's get_token() does.
+ * A token of a credential of type "managed_identity", which is that of the
+ * call, for another scope than the settings'.  Returns what the credential's
+ * get_token() does.
  */
 aad_result_t aad_managed_identity_token(const aad_credential_t *credential,
     aad_call_t *call, const char *scope, aad_token_t *token);
 
 /* The value as text, "" when it is not set. */
 const char *aad_value(const aad_credential_t *credential, size_t slot);
+
+/* Whether the slot has a value, or would have one if it were not wrong. */
+int aad_value_is_given(const aad_credential_t *credential, size_t slot);
 
 /* Every type that runs a developer's tool has these as its first slots. */
 enum {

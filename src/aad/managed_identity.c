@@ -53,6 +53,7 @@ const aad_credential_type_t  aad_managed_identity = {
     aad_mi_complete,
     aad_mi_get_token,
     NULL,
+    NULL,
     NULL
 };
 

@@ -12,26 +12,50 @@
 #include <string.h>
 
 
-static aad_result_t aad_oauth_try(const aad_credential_t *credential,
-    aad_call_t *call, const char *endpoint, unsigned tries, int *again,
+#define AAD_ASSERTION_TYPE                                                    \
+    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+/* One request for a token, tried until it is answered for good. */
+typedef struct {
+    const aad_credential_t   *credential;
+    const aad_oauth_relay_t  *relay;        /* NULL: to the authority itself */
+    char                      endpoint[AAD_URL_BYTES_MAX];
+    unsigned                  tries;
+    int                       again;        /* true: another try is due */
+} aad_oauth_t;
+
+
+static aad_result_t aad_oauth_try(aad_oauth_t *oauth, aad_call_t *call,
     aad_token_t *token);
-static aad_result_t aad_oauth_form(const aad_credential_t *credential,
-    aad_call_t *call, const char *endpoint, aad_secret_t *form);
-static aad_result_t aad_oauth_token(aad_call_t *call, const char *endpoint,
-    const aad_http_response_t *response, aad_token_t *token);
+static aad_result_t aad_oauth_form(const aad_oauth_t *oauth, aad_call_t *call,
+    aad_secret_t *form);
+static aad_result_t aad_oauth_token(const aad_oauth_t *oauth,
+    aad_call_t *call, const aad_http_response_t *response,
+    aad_token_t *token);
 
 
 aad_result_t
 aad_oauth_get_token(const aad_credential_t *credential, aad_call_t *call,
     aad_token_t *token)
 {
-    int           again;
-    char          endpoint[AAD_URL_BYTES_MAX];
-    unsigned      tries;
+    return aad_oauth_get_token_by(credential, call, NULL, token);
+}
+
+
+aad_result_t
+aad_oauth_get_token_by(const aad_credential_t *credential, aad_call_t *call,
+    const aad_oauth_relay_t *relay, aad_token_t *token)
+{
+    aad_oauth_t   oauth;
     aad_result_t  result;
 
-    snprintf(endpoint, sizeof(endpoint), "%s/%s/oauth2/v2.0/token",
-             call->settings->authority_host,
+    memset(&oauth, 0, sizeof(aad_oauth_t));
+    oauth.credential = credential;
+    oauth.relay = relay;
+
+    snprintf(oauth.endpoint, sizeof(oauth.endpoint), "%s/%s/oauth2/v2.0/token",
+             relay != NULL ? relay->url : call->settings->authority_host,
              aad_value(credential, AAD_APP_TENANT_ID));
 
     /* Entra answers with it as "correlation_id" and finds it in its logs */
@@ -39,21 +63,32 @@ aad_oauth_get_token(const aad_credential_t *credential, aad_call_t *call,
     (void) aad_uuid(call->attempt->correlation_id,
                     sizeof(call->attempt->correlation_id));
 
-    tries = 0;
-
     do {
-        result = aad_oauth_try(credential, call, endpoint, ++tries, &again,
-                               token);
-    } while (again);
+        result = aad_oauth_try(&oauth, call, token);
+    } while (oauth.again);
 
     return result;
 }
 
 
+aad_result_t
+aad_oauth_add_assertion(aad_call_t *call, const char *assertion,
+    aad_secret_t *form)
+{
+    if (aad_secret_append_pair(form, "client_assertion_type",
+                               AAD_ASSERTION_TYPE) != 0
+        || aad_secret_append_pair(form, "client_assertion", assertion) != 0)
+    {
+        return aad_reason(call, AAD_FAILED, "out of memory");
+    }
+
+    return AAD_OK;
+}
+
+
 /* The form is made anew for each try: an assertion is good for one request. */
 static aad_result_t
-aad_oauth_try(const aad_credential_t *credential, aad_call_t *call,
-    const char *endpoint, unsigned tries, int *again, aad_token_t *token)
+aad_oauth_try(aad_oauth_t *oauth, aad_call_t *call, aad_token_t *token)
 {
     int                   rc;
     char                  header[AAD_ID_BYTES + 32];
@@ -63,11 +98,11 @@ aad_oauth_try(const aad_credential_t *credential, aad_call_t *call,
     aad_http_request_t    request;
     aad_http_response_t   response;
 
-    *again = 0;
+    oauth->again = 0;
 
-    aad_secret_init(&form, AAD_BODY_BYTES_MAX);
+    aad_secret_init(&form, AAD_FORM_BYTES_MAX);
 
-    result = aad_oauth_form(credential, call, endpoint, &form);
+    result = aad_oauth_form(oauth, call, &form);
 
     if (result != AAD_OK) {
         aad_secret_wipe(&form);
@@ -78,21 +113,39 @@ aad_oauth_try(const aad_credential_t *credential, aad_call_t *call,
              call->attempt->correlation_id);
 
     memset(&request, 0, sizeof(aad_http_request_t));
-    request.url = endpoint;
+    request.url = oauth->endpoint;
     request.headers[0] = header;
     request.form = &form;
     request.connect_timeout_ms = AAD_CONNECT_TIMEOUT_MS;
-    request.authority = 1;
+
+    /*
+     * A relay is a neighbour: the egress proxy does not lead to it, and it
+     * has not the authority's CA.
+     */
+
+    if (oauth->relay != NULL) {
+        request.ca_certificates = oauth->relay->ca_certificates;
+        request.server_name = oauth->relay->server_name;
+
+    } else {
+        request.authority = 1;
+    }
 
     rc = aad_http(call, &request, &response, &error);
 
     aad_secret_wipe(&form);
 
-    *again = aad_retry(call, &aad_retry_authority, tries, rc, &response);
+    oauth->tries++;
+    oauth->again = aad_retry(call, &aad_retry_authority, oauth->tries, rc,
+                             &response);
 
-    result = *again ? AAD_FAILED
+    result = oauth->again ? AAD_FAILED
              : rc != 0 ? aad_reason(call, AAD_FAILED, "%s", error.text)
-             : aad_oauth_token(call, endpoint, &response, token);
+             : aad_oauth_token(oauth, call, &response, token);
+
+    if (result != AAD_OK && oauth->relay != NULL && !oauth->again) {
+        result = aad_reason_of(call, result, oauth->relay->name);
+    }
 
     aad_secret_wipe(&response.body);
 
@@ -101,10 +154,12 @@ aad_oauth_try(const aad_credential_t *credential, aad_call_t *call,
 
 
 static aad_result_t
-aad_oauth_form(const aad_credential_t *credential, aad_call_t *call,
-    const char *endpoint, aad_secret_t *form)
+aad_oauth_form(const aad_oauth_t *oauth, aad_call_t *call, aad_secret_t *form)
 {
-    aad_result_t  result;
+    aad_result_t             result;
+    const aad_credential_t  *credential;
+
+    credential = oauth->credential;
 
     if (aad_secret_append_pair(form, "client_id",
                                aad_value(credential, AAD_APP_CLIENT_ID)) != 0)
@@ -112,7 +167,8 @@ aad_oauth_form(const aad_credential_t *credential, aad_call_t *call,
         return aad_reason(call, AAD_FAILED, "out of memory");
     }
 
-    result = credential->type->authenticate(credential, call, endpoint, form);
+    result = credential->type->authenticate(credential, call, oauth->endpoint,
+                                            form);
 
     if (result == AAD_OK
         && (aad_secret_append_pair(form, "grant_type", "client_credentials")
@@ -128,7 +184,7 @@ aad_oauth_form(const aad_credential_t *credential, aad_call_t *call,
 
 
 static aad_result_t
-aad_oauth_token(aad_call_t *call, const char *endpoint,
+aad_oauth_token(const aad_oauth_t *oauth, aad_call_t *call,
     const aad_http_response_t *response, aad_token_t *token)
 {
     aad_error_t  error;
@@ -144,5 +200,6 @@ aad_oauth_token(aad_call_t *call, const char *endpoint,
         return AAD_OK;
     }
 
-    return aad_reason(call, AAD_FAILED, "%.200s: %s", endpoint, error.text);
+    return aad_reason(call, AAD_FAILED, "%.200s: %s", oauth->endpoint,
+                      error.text);
 }

@@ -23,11 +23,15 @@
 
 #define AAD_REPEATS_DEPTH       2
 
+/* what is shorter, and begins like a token, is a word by chance */
+#define AAD_TOKEN_BYTES_MIN     7
+
 
 /* Writes what stands at the text's start, and returns how much that was. */
 typedef size_t (*aad_decode_pt)(const char *text, char *out, size_t *written);
 
 
+static int aad_has_token(const char *words);
 static int aad_repeats_password(const aad_secret_t *words, const char *value);
 static int aad_repeats(const aad_secret_t *words, const char *value,
     int depth);
@@ -62,9 +66,7 @@ aad_repeats_secret(const aad_credential_t *credential, const char *words)
     aad_secret_t        copy;
     const aad_value_t  *v;
 
-    /* the beginning of any JWT: an assertion, or a token */
-
-    if (strstr(words, "eyJ") != NULL) {
+    if (aad_has_token(words)) {
         return 1;
     }
 
@@ -91,6 +93,30 @@ aad_repeats_secret(const aad_credential_t *credential, const char *words)
     aad_secret_wipe(&copy);
 
     return found;
+}
+
+
+/*
+ * An assertion is made anew for each request, so that there is nothing to
+ * compare words with; but all of them, and tokens, begin with a header in
+ * JSON, which is "eyJ" in base64url.
+ */
+static int
+aad_has_token(const char *words)
+{
+    size_t  length;
+
+    for (words = strstr(words, "eyJ"); words != NULL;
+         words = strstr(words + 1, "eyJ"))
+    {
+        for (length = 0; aad_is_unreserved(words[length]); length++) {
+            if (length + 1 == AAD_TOKEN_BYTES_MIN) {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 

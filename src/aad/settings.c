@@ -188,13 +188,21 @@ aad_time(const char *value, int64_t *time_ms, aad_error_t *error)
 int
 aad_ca_certificates(const char *file, aad_secret_t *pem, aad_error_t *error)
 {
-    BIO     *bio;
-    X509    *certificate;
-    size_t   count;
-
     if (aad_file_read(file, pem, error) != 0) {
         return -1;
     }
+
+    return aad_check_certificates(file, pem, error);
+}
+
+
+int
+aad_check_certificates(const char *name, const aad_secret_t *pem,
+    aad_error_t *error)
+{
+    BIO     *bio;
+    X509    *certificate;
+    size_t   count;
 
     bio = BIO_new_mem_buf(pem->data, (int) pem->length);
     if (bio == NULL) {
@@ -219,7 +227,7 @@ aad_ca_certificates(const char *file, aad_secret_t *pem, aad_error_t *error)
         || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
     {
         ERR_clear_error();
-        return aad_error(error, "\"%s\" has %s in PEM form", file,
+        return aad_error(error, "\"%s\" has %s in PEM form", name,
                          count ? "a certificate that is not"
                                : "no certificate");
     }
@@ -307,6 +315,10 @@ aad_digest_credential(EVP_MD_CTX *md, const aad_credential_t *credential)
         if (!(places & (1u << slot))) {
             rc |= aad_digest_add(md, credential->values[slot].data);
         }
+    }
+
+    if (credential->inner != NULL) {
+        rc |= aad_digest_credential(md, credential->inner);
     }
 
     return rc;

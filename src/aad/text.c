@@ -37,6 +37,7 @@ const aad_form_t  aad_form_path = {
     aad_is_absolute_path, "an absolute file name"
 };
 const aad_form_t  aad_form_switch = { aad_is_switch, "\"on\" or \"off\"" };
+const aad_form_t  aad_form_host_name = { aad_is_host_name, "a host name" };
 
 
 int
@@ -142,6 +143,14 @@ int
 aad_is_switch(const char *value)
 {
     return strcmp(value, "on") == 0 || strcmp(value, "off") == 0;
+}
+
+
+int
+aad_is_host_name(const char *value)
+{
+    return value[0] != '-' && value[0] != '.'
+           && aad_is_made_of(value, ".-");
 }
 
 
@@ -311,6 +320,17 @@ aad_reason(aad_call_t *call, aad_result_t result, const char *format, ...)
     va_end(args);
 
     return result;
+}
+
+
+aad_result_t
+aad_reason_of(aad_call_t *call, aad_result_t result, const char *part)
+{
+    char  reason[AAD_REASON_BYTES];
+
+    memcpy(reason, call->attempt->reason, sizeof(reason));
+
+    return aad_reason(call, result, "%s: %s", part, reason);
 }
 
 

@@ -95,8 +95,9 @@ test_unknown_type_lists_the_types(void **state)
     aad_environment_t   environment;
 
     static const char *const  types[] = {
-        "managed_identity", "environment", "client_secret",
-        "client_certificate", "azure_cli"
+        "workload_identity", "managed_identity", "environment",
+        "client_secret", "client_certificate", "federated_managed_identity",
+        "azure_cli", "azure_developer_cli"
     };
 
     (void) state;
@@ -129,8 +130,9 @@ test_type_is_named(void **state)
     fixture_t  *fixture = *state;
 
     static const char *const  types[] = {
-        "managed_identity", "environment", "client_secret",
-        "client_certificate", "azure_cli"
+        "workload_identity", "managed_identity", "environment",
+        "client_secret", "client_certificate", "federated_managed_identity",
+        "azure_cli", "azure_developer_cli"
     };
 
     for (i = 0; i < unit_count(types); i++) {
@@ -634,6 +636,101 @@ test_malformed_variable_is_a_complaint_not_an_error(void **state)
 }
 
 
+/* The one that decides is what the step says, wherever it stands. */
+static void
+test_of_several_complaints_the_one_that_decides_counts(void **state)
+{
+    size_t      i;
+    fixture_t  *fixture = *state;
+
+    static const unit_variable_t  variables[][3] = {
+        { { "AZURE_POD_IDENTITY_AUTHORITY_HOST", "x" },
+          { "IDENTITY_ENDPOINT", "x" } },
+        { { "IDENTITY_ENDPOINT", "x" },
+          { "AZURE_POD_IDENTITY_AUTHORITY_HOST", "x" } }
+    };
+
+    for (i = 0; i < unit_count(variables); i++) {
+        create(fixture, "managed_identity", variables[i]);
+        unit_assert_contains(fixture->credential->complaint,
+                             "IDENTITY_ENDPOINT is not");
+        assert_int_equal(fixture->credential->complaint_result, AAD_FAILED);
+    }
+}
+
+
+static void
+test_parameter_takes_the_complaint_about_its_variable_away(void **state)
+{
+    char        value[AAD_VALUE_BYTES_MAX + 2];
+    fixture_t  *fixture = *state;
+
+    unit_variable_t  variables[] = {
+        { "AZURE_TENANT_ID", "<tenant>" },
+        { "AZURE_CLIENT_ID", "<client>" },
+        { "AZURE_FEDERATED_TOKEN_FILE", value },
+        { NULL, NULL }
+    };
+
+    memset(value, '/', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+
+    create(fixture, "workload_identity", variables);
+    unit_assert_contains(fixture->credential->complaint, "AZURE_TENANT_ID");
+
+    assert_int_equal(set(fixture, "tenant_id", UNIT_TENANT), 0);
+    assert_string_equal(fixture->credential->complaint,
+                        "AZURE_CLIENT_ID is not a GUID");
+
+    assert_int_equal(set(fixture, "client_id", UNIT_CLIENT), 0);
+    assert_string_equal(fixture->credential->complaint,
+                        "AZURE_FEDERATED_TOKEN_FILE is too long");
+
+    assert_int_equal(set(fixture, "token_file", "/file"), 0);
+    assert_string_equal(fixture->credential->complaint, "");
+    assert_int_equal(aad_credential_complete(fixture->credential,
+                                             &fixture->error), 0);
+}
+
+
+static void
+test_parameter_is_before_its_variable(void **state)
+{
+    char        text[256];
+    fixture_t  *fixture = *state;
+
+    static const unit_variable_t  variables[] = {
+        { "AZURE_TENANT_ID", "variable.example.com" },
+        { "AZURE_CLIENT_ID", UNIT_OBJECT },
+        { "AZURE_FEDERATED_TOKEN_FILE", "/variable" },
+        { NULL, NULL }
+    };
+
+    create(fixture, "workload_identity", variables);
+    assert_int_equal(set(fixture, "client_id", UNIT_CLIENT), 0);
+    assert_int_equal(set(fixture, "token_file", "parameter"), 0);
+
+    aad_credential_describe(fixture->credential, text, sizeof(text));
+    assert_string_equal(text, "workload_identity "
+                        "tenant_id=variable.example.com "
+                        "client_id=" UNIT_CLIENT " token_file=parameter");
+}
+
+
+static void
+test_words_with_a_token_are_not_told(void **state)
+{
+    fixture_t  *fixture = *state;
+
+    create(fixture, "managed_identity", no_variables);
+
+    assert_true(aad_repeats_secret(fixture->credential, "not eyJhbGciOiJSUzI1"
+                                   "NiJ9.eyJhIjoxfQ.c2lnbmF0dXJl, no"));
+    assert_false(aad_repeats_secret(fixture->credential, "an eyJ of no "
+                                    "length, keyJoin, AADSTS700213"));
+}
+
+
 static void
 test_header_of_the_environment_stays_one_line(void **state)
 {
@@ -761,6 +858,10 @@ main(void)
         test(test_explicit_types_do_not_read_the_service_principal),
         test(test_empty_variable_is_as_if_unset),
         test(test_malformed_variable_is_a_complaint_not_an_error),
+        test(test_of_several_complaints_the_one_that_decides_counts),
+        test(test_parameter_takes_the_complaint_about_its_variable_away),
+        test(test_parameter_is_before_its_variable),
+        test(test_words_with_a_token_are_not_told),
         test(test_header_of_the_environment_stays_one_line),
         test(test_long_variable_is_a_complaint_without_the_value),
         test(test_description_has_no_secret),

@@ -7,6 +7,7 @@
  */
 
 
+#include "pem.h"
 #include "server.h"
 
 
@@ -794,6 +795,110 @@ test_other_protocols_are_not_spoken(void **state)
 }
 
 
+static void
+test_connection_is_to_the_host_of_the_url_not_to_the_server_name(void **state)
+{
+    char           host[64];
+    const char    *request;
+    fixture_t     *fixture = *state;
+    unit_header_t  headers[] = {
+        { "Host", host },
+        { "Accept", "application/json" },
+        { "User-Agent", NULL },
+        { "X-Other", "a b" },
+        { NULL, NULL }
+    };
+
+    snprintf(host, sizeof(host), "127.0.0.1:%d", fixture->server.port);
+    unit_server_answer(&fixture->server, 200, "", "body");
+
+    /* no name server knows it, and none is asked */
+
+    fixture->request.server_name = "server.invalid";
+    fixture->request.headers[0] = "X-Other: a b";
+
+    assert_int_equal(ask(fixture), 0);
+    assert_string_equal(fixture->response.body.data, "body");
+
+    request = unit_server_request(&fixture->server, 0);
+
+    unit_assert_request_line(request, "GET /path?query=1 HTTP/1.1");
+    unit_assert_headers(request, headers);
+}
+
+
+static void
+test_error_names_the_url_not_the_server_name(void **state)
+{
+    int         port, closed;
+    char        start[64];
+    fixture_t  *fixture = *state;
+
+    closed = unit_loopback_socket(&port);
+    snprintf(fixture->url, sizeof(fixture->url), "http://127.0.0.1:%d/x?y",
+             port);
+    snprintf(start, sizeof(start), "http://127.0.0.1:%d/x: ", port);
+
+    fixture->request.server_name = "server.invalid";
+
+    assert_int_equal(ask(fixture), -1);
+    close(closed);
+
+    assert_int_equal(strncmp(fixture->error.text, start, strlen(start)), 0);
+}
+
+
+static void
+test_url_that_is_too_long_for_a_server_name_is_refused(void **state)
+{
+    char        url[AAD_URL_BYTES_MAX];
+    fixture_t  *fixture = *state;
+
+    memset(url, 'x', sizeof(url));
+    memcpy(url, fixture->url, strlen(fixture->url));
+    url[sizeof(url) - 1] = '\0';
+
+    fixture->request.url = url;
+    fixture->request.server_name = "a-longer-name-than-the-urls.invalid";
+
+    assert_int_equal(ask(fixture), -1);
+    assert_int_equal(unit_server_requests(&fixture->server), 0);
+}
+
+
+/* Nobody speaks TLS: what is wrong before that is another error. */
+static void
+test_certificates_of_the_request_are_before_those_of_the_settings(
+    void **state)
+{
+    char        pem[UNIT_PEM_BYTES];
+    fixture_t  *fixture = *state;
+
+    static const char  bad[] = "-----BEGIN CERTIFICATE-----\nAAAA\n"
+                               "-----END CERTIFICATE-----\n";
+
+    unit_certificate(pem);
+
+    snprintf(fixture->url, sizeof(fixture->url), "https://127.0.0.1:%d/",
+             fixture->server.port);
+
+    fixture->request.authority = 1;
+    fixture->settings.ca_certificates = pem;
+    fixture->request.ca_certificates = bad;
+
+    assert_int_equal(ask(fixture), -1);
+    unit_assert_contains(fixture->error.text, "certificate");
+
+    fixture->settings.ca_certificates = bad;
+    fixture->request.ca_certificates = pem;
+
+    fixture->call.deadline_ms = unit_clock_monotonic_ms(&fixture->clock) + 300;
+
+    assert_int_equal(ask(fixture), -1);
+    unit_assert_lacks(fixture->error.text, "certificate");
+}
+
+
 #define test(name)  cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 
@@ -828,7 +933,11 @@ main(void)
         test(test_closed_proxy_is_not_gone_around),
         test(test_proxies_of_the_environment_are_passed_over),
         test(test_exceptions_of_the_environment_are_passed_over),
-        test(test_other_protocols_are_not_spoken)
+        test(test_other_protocols_are_not_spoken),
+        test(test_connection_is_to_the_host_of_the_url_not_to_the_server_name),
+        test(test_error_names_the_url_not_the_server_name),
+        test(test_url_that_is_too_long_for_a_server_name_is_refused),
+        test(test_certificates_of_the_request_are_before_those_of_the_settings)
     };
 
     if (aad_global_init() != 0) {

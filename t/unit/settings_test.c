@@ -6,13 +6,7 @@
  */
 
 
-#include "check.h"
-
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-
-
-#define PEM_BYTES   2048
+#include "pem.h"
 
 
 /* what decides on a token; NULL: as usual, or none */
@@ -71,7 +65,26 @@ static const identity_t  identities[] = {
       .variables = { { "AZURE_CLIENT_SECRET", "one" } } },
     { .steps = { { "managed_identity", NULL, NULL } },
       .variables = { { "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-                       "http://127.0.0.1:1" } } }
+                       "http://127.0.0.1:1" } } },
+
+    { .steps = { { "workload_identity", NULL, NULL } } },
+    { .steps = { { "workload_identity", "token_file", "/one" } } },
+    { .steps = { { "workload_identity", NULL, NULL } },
+      .variables = { { "AZURE_FEDERATED_TOKEN_FILE", "/another" } } },
+    { .steps = { { "workload_identity", NULL, NULL } },
+      .variables = { { "AZURE_KUBERNETES_CA_DATA", "pem" } } },
+
+    /* the machine's half of it counts too */
+
+    { .steps = { { "federated_managed_identity", NULL, NULL } } },
+    { .steps = { { "federated_managed_identity", "identity_client_id",
+                   UNIT_CLIENT } } },
+    { .steps = { { "federated_managed_identity", NULL, NULL } },
+      .variables = { { "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+                       "http://127.0.0.1:1" } } },
+    { .steps = { { "federated_managed_identity", NULL, NULL } },
+      .variables = { { "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+                       "http://127.0.0.1:2" } } }
 };
 
 
@@ -297,36 +310,6 @@ test_proxy_is_a_url_whose_password_is_not_repeated(void **state)
 }
 
 
-/* A certificate of nobody, signed by itself, as PEM. */
-static void
-certificate(char *pem)
-{
-    int        n;
-    BIO       *bio;
-    X509      *x509;
-    EVP_PKEY  *key;
-
-    key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
-    x509 = X509_new();
-    bio = BIO_new(BIO_s_mem());
-
-    assert_true(key != NULL && x509 != NULL && bio != NULL);
-    assert_non_null(X509_gmtime_adj(X509_getm_notBefore(x509), 0));
-    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(x509), 3600));
-    assert_int_equal(X509_set_pubkey(x509, key), 1);
-    assert_true(X509_sign(x509, key, EVP_sha256()) > 0);
-    assert_int_equal(PEM_write_bio_X509(bio, x509), 1);
-
-    n = BIO_read(bio, pem, PEM_BYTES - 1);
-    assert_in_range(n, 1, PEM_BYTES - 2);
-    pem[n] = '\0';
-
-    BIO_free(bio);
-    X509_free(x509);
-    EVP_PKEY_free(key);
-}
-
-
 /* The file's content is what is read, or this is the error. */
 static void
 check_certificates(const char *content, size_t length, size_t maximum,
@@ -368,12 +351,12 @@ check_certificates(const char *content, size_t length, size_t maximum,
 static void
 test_certificates_are_pem(void **state)
 {
-    char  pem[PEM_BYTES], text[3 * PEM_BYTES];
+    char  pem[UNIT_PEM_BYTES], text[3 * UNIT_PEM_BYTES];
 
     (void) state;
 
-    certificate(pem);
-    check_certificates(pem, strlen(pem), PEM_BYTES, NULL);
+    unit_certificate(pem);
+    check_certificates(pem, strlen(pem), UNIT_PEM_BYTES, NULL);
 
     snprintf(text, sizeof(text), "a comment\n%s\n\nanother\n%sthe end", pem,
              pem);
@@ -384,14 +367,14 @@ test_certificates_are_pem(void **state)
 static void
 test_file_without_good_certificates_is_refused(void **state)
 {
-    char  pem[PEM_BYTES], text[3 * PEM_BYTES];
+    char  pem[UNIT_PEM_BYTES], text[3 * UNIT_PEM_BYTES];
 
     static const char  key[] = "-----BEGIN PRIVATE KEY-----\nAAAA\n"
                                "-----END PRIVATE KEY-----\n";
 
     (void) state;
 
-    certificate(pem);
+    unit_certificate(pem);
 
     check_certificates(NULL, 0, 1000, "No such file");
     check_certificates("", 0, 1000, "no certificate");
@@ -402,8 +385,8 @@ test_file_without_good_certificates_is_refused(void **state)
 
     /* cut off, damaged, and a good one before a bad one */
 
-    check_certificates(pem, strlen(pem) / 2, PEM_BYTES, "PEM");
-    check_certificates(pem, 28, PEM_BYTES, "PEM");
+    check_certificates(pem, strlen(pem) / 2, UNIT_PEM_BYTES, "PEM");
+    check_certificates(pem, 28, UNIT_PEM_BYTES, "PEM");
 
     snprintf(text, sizeof(text), "%s%.*s", pem, (int) strlen(pem) / 2, pem);
     check_certificates(text, strlen(text), sizeof(text), "PEM");

@@ -17,15 +17,16 @@ my %KIND = (
     good       => { ca => 'ca', names => $LOOPBACK, days => 7 },
     other_ca   => { ca => 'other-ca', names => $LOOPBACK, days => 7 },
     wrong_name => { ca => 'ca', names => 'DNS:wrong.invalid', days => 7 },
+    other_name => { ca => 'ca', names => 'DNS:proxy.internal', days => 7 },
     expired    => { ca => 'ca', names => $LOOPBACK, days => -1 },
 );
 
 
 # Makes a server certificate: 'good' (for localhost, 127.0.0.1 and ::1),
-# 'other_ca' (signed by a CA that the rest doesn't share), 'wrong_name' or
-# 'expired' (since yesterday). Returns { ca, certificate, key }: PEM files
-# that live as long as the process; ca is the one that signed. Dies if
-# openssl fails.
+# 'other_ca' (signed by a CA that the rest doesn't share), 'wrong_name',
+# 'other_name' (proxy.internal) or 'expired' (since yesterday). Returns
+# { ca, certificate, key }: PEM files that live as long as the process; ca is
+# the one that signed. Dies if openssl fails.
 sub certificate ($kind = 'good') {
     state %made;
     return $made{$kind} //= _make($kind, $KIND{$kind}

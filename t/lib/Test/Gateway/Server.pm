@@ -67,7 +67,8 @@ sub url ($self) {
 
 # The requests so far, oldest first, each as the handler gets it: method,
 # target, path, query, raw_head, headers ([name, value], ...), header
-# (lower-case name => last value), body (bytes) and number.
+# (lower-case name => last value), body (bytes), server_name (of TLS; undef
+# if the client named none) and number.
 sub requests ($self) {
     my @requests = map { $JSON->decode($_) }
         split /\n/, read_file($self->_file('requests'));
@@ -163,10 +164,12 @@ sub _accept ($self, $listen) {
 
 # A connection's process: answers one request after the other.
 sub _converse ($self, $socket) {
-    my $wire = Test::Gateway::Wire->new($self->_encrypt($socket),
-        IDLE_SECONDS);
+    my $stream = $self->_encrypt($socket);
+    my $server_name = $self->{tls} ? $stream->get_servername : undef;
+    my $wire = Test::Gateway::Wire->new($stream, IDLE_SECONDS);
 
     while (my $request = _receive($wire)) {
+        $request->{server_name} = $server_name;
         $self->_record($request);
         my $reply = sub ($bytes) { $wire->limit(IDLE_SECONDS)->send($bytes) };
         my $answer = eval { $self->{handler}->($request, $reply) };
