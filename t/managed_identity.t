@@ -379,7 +379,7 @@ sub fails_closed ($gateway, $source, @names) {
     for my $name (@names) {
         is request($gateway->port('gateway'), GET => "/$name")->{status},
             503, "$name: it is not asked for another identity";
-        ok $gateway->wait_for_log(qr/$source\ cannot\ choose\ an\ identity
+        ok $gateway->wait_for_log(qr/\Q$source\E\ cannot\ choose\ an\ identity
             \ by\ \"${name}_id=/x), 'and the log says why';
     }
 }
