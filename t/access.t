@@ -22,7 +22,8 @@ my $silent = imds(sub ($, $, $usual) {
     wait_until { -e "$flags/speak" } PATIENCE_SECONDS;
     return $usual->();
 });
-my $broken = imds(sub { [500, [], ''] });
+# what it says is not asked again within a fetch
+my $broken = imds(sub { [403, [], ''] });
 my $up = Test::Gateway::Server->new(handler => sub ($request, $) {
     sleep 1 if $request->{path} =~ /slow/;
     return [200, [], 'fine'];
