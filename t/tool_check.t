@@ -84,9 +84,11 @@ END
         Identity\ 1\ of\ 2,\ of\n
         \ +DIR/nginx\.conf:4\ location\ /\n
         \n
-        Chain:\ +managed_identity,.*\n
+        Chain:\ +workload_identity,\ managed_identity,.*\n
         (?s:.*?)
-        1\.\ managed_identity:\ token\n
+        1\.\ workload_identity:\ unavailable\n
+        .*\n
+        2\.\ managed_identity:\ token\n
         (?:\d\.\ \w+:\ not\ asked\n)+
         \n
         Token\ of:\ +managed_identity\n

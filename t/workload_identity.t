@@ -211,8 +211,8 @@ for my $case (
         my $proxy = proxy('other_name', $path);
         my ($gateway, %part) = gateway({ env => { %POD, %$env,
             AZURE_KUBERNETES_TOKEN_PROXY => $proxy->url . $path,
-            AZURE_KUBERNETES_SNI_NAME => NAME,
-            HTTPS_PROXY => $egress->url } });
+            AZURE_KUBERNETES_SNI_NAME => NAME },
+            more => "aoai_aad_proxy ${\$egress->url};" });
 
         is credential($gateway), 'workload_identity', 'there is a token';
         is $part{entra}->count, 0, 'for which the authority is not asked';

@@ -43,8 +43,8 @@ aad_client_assertion_authenticate(aad_call_t *call,
 {
     int           rc;
     int64_t       now;
-    aad_secret_t  assertion;
     aad_result_t  result;
+    aad_secret_t  assertion;
 
     now = call->hooks->now(call->hooks->data);
 
@@ -59,10 +59,10 @@ aad_client_assertion_authenticate(aad_call_t *call,
 
     rc = rc != 0 ? rc : aad_assertion_sign(certificate->key, &assertion);
 
-    result = rc == 0 ? aad_oauth_add_assertion(call, assertion.data, form)
-                     : aad_reason(call, AAD_FAILED, "the assertion cannot be "
-                                  "made: memory is out, or libcrypto refuses "
-                                  "to sign");
+    result = rc == 0
+             ? aad_oauth_add_assertion(call, assertion.data, form)
+             : aad_reason(call, AAD_FAILED, "the assertion cannot be made: "
+                          "memory is out, or libcrypto refuses to sign");
 
     aad_secret_wipe(&assertion);
 

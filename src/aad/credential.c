@@ -92,6 +92,7 @@ aad_credential_create(const char *type, const aad_environment_t *environment,
     }
 
     for (value = (*t)->values; value->parameter || value->variable; value++) {
+
         if (value->flags & AAD_VALUE_LARGE) {
             credential->values[value->slot].maximum =
                 AAD_LARGE_VALUE_BYTES_MAX;

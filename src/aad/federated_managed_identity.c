@@ -191,7 +191,6 @@ aad_fmi_ask_machine(const aad_credential_t *credential, aad_call_t *call,
     aad_token_t *token)
 {
     char                     scope[AAD_ID_BYTES];
-    aad_call_t               half;
     aad_result_t             result;
     const aad_credential_t  *identity;
 
@@ -200,17 +199,12 @@ aad_fmi_ask_machine(const aad_credential_t *credential, aad_call_t *call,
     snprintf(scope, sizeof(scope), "%s/.default",
              aad_cloud_exchange_audience(call->settings->authority_host));
 
-    /* it is the inner one's secrets that the machine could repeat */
-
-    half = *call;
-    half.credential = identity;
-
     if (identity->complaint[0] != '\0') {
-        result = aad_reason(&half, identity->complaint_result, "%s",
+        result = aad_reason(call, identity->complaint_result, "%s",
                             identity->complaint);
 
     } else {
-        result = aad_managed_identity_token(identity, &half, scope, token);
+        result = aad_managed_identity_token(identity, call, scope, token);
     }
 
     return result == AAD_OK ? AAD_OK

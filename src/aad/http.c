@@ -24,8 +24,8 @@
 typedef struct {
     aad_call_t             *call;
     aad_http_response_t    *response;
-    size_t                  challenges;
     struct curl_slist      *connect_to;
+    size_t                  challenges;
     int                     too_large;
 } aad_http_transfer_t;
 

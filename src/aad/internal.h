@@ -155,12 +155,12 @@ typedef struct {
     int64_t                 connect_timeout_ms;
     int                     authority;      /* true: proxy and CAs of the
                                                settings; else neither */
-    const unsigned char    *thumbprint;     /* of the only certificate that is
-                                               taken, whoever signed it; NULL:
-                                               any that can be verified */
     const char             *ca_certificates;    /* PEM, before any other */
     const char             *server_name;    /* whose certificate it must be,
                                                NULL: that of the URL's host */
+    const unsigned char    *thumbprint;     /* of the only certificate that is
+                                               taken, whoever signed it; NULL:
+                                               any that can be verified */
 } aad_http_request_t;
 
 typedef struct {
@@ -396,8 +396,8 @@ extern const aad_form_t  aad_form_url;
 extern const aad_form_t  aad_form_path;
 extern const aad_form_t  aad_form_switch;
 extern const aad_form_t  aad_form_visible;
-extern const aad_form_t  aad_form_thumbprint;
 extern const aad_form_t  aad_form_host_name;
+extern const aad_form_t  aad_form_thumbprint;
 
 #define AAD_VALUE_SECRET    0x01            /* never shown */
 #define AAD_VALUE_FILE      0x02            /* the value is a file's content */
@@ -484,9 +484,8 @@ extern const aad_credential_type_t  aad_managed_identity;
 extern const aad_credential_type_t  aad_workload_identity;
 
 /*
- * A token of a credential of type "managed_identity", which is that of the
- * call, for another scope than the settings'.  Returns what the credential's
- * get_token() does.
+ * A token of a credential of type "managed_identity" for another scope than
+ * the settings'.  Returns what the credential's get_token() does.
  */
 aad_result_t aad_managed_identity_token(const aad_credential_t *credential,
     aad_call_t *call, const char *scope, aad_token_t *token);

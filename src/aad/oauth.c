@@ -135,6 +135,10 @@ aad_oauth_try(aad_oauth_t *oauth, aad_call_t *call, aad_token_t *token)
 
     aad_secret_wipe(&form);
 
+    /* what a relay passes on are the authority's words */
+
+    response.authority = 1;
+
     oauth->tries++;
     oauth->again = aad_retry(call, &aad_retry_authority, oauth->tries, rc,
                              &response);
