@@ -37,12 +37,13 @@ my $imds = imds(sub ($request, $, $usual) {
     my ($client) = $request->{query} =~ /client_id=([^&]+)/;
     my $kind = $FOR{$client};
 
-    return [500, [], ''] if $kind eq 'broken';
+    # what is not asked again within a fetch
+    return [403, [], ''] if $kind eq 'broken';
     sleep 60 if $kind eq 'silent';
     if ($kind eq 'late') {
         wait_until { -e "$flags/late" } 10;
     }
-    return [500, [], ''] if $kind eq 'stale' && -e "$flags/stale";
+    return [403, [], ''] if $kind eq 'stale' && -e "$flags/stale";
 
     my $answer = $usual->();
     my $token = $TOKENS{$kind}->();
