@@ -85,8 +85,11 @@ subtest 'a refresh that fails' => sub {
     } 10;
     is $next->{status}, 200, 'it ends when the endpoint is well again';
     isnt sent_token($next), sent_token($first), 'with a new token';
-    ok $gateway->log_lines(qr/\[error\]/) <= 2,
-        'and the log is not full of it';
+    is $gateway->log_lines(qr/\[error\].*no new token:/), 1,
+        'and the log has one line for the refresh that failed';
+    is $gateway->log_lines(qr/\[error\].*no token:/), 1,
+        'and one for the token that is gone';
+    is $gateway->log_lines(qr/\[error\]/), 2, 'and no more';
     $gateway->stop;
 };
 

@@ -417,8 +417,8 @@ ngx_http_aoai_aad_describe(ngx_http_aoai_aad_token_t *to, aad_token_t *from)
 /*
  * Counts a failed fetch, plans the next one, and gives the right to fetch
  * back; where another worker took the right over, its result counts.  Returns
- * true when it is time for a line in the error log: at the first failure, and
- * every hour.
+ * true when it is time for a line in the error log: at the first failure, at
+ * the first without a token, and every hour.
  */
 ngx_uint_t
 ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
@@ -437,6 +437,12 @@ ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
     if (!aad_life_failed(&state.life, &now, ngx_pid, retry_after)) {
         ngx_http_aoai_aad_unlock(identity, NULL);
         return 0;
+    }
+
+    /* that the token is gone now is news, too */
+
+    if (state.life.tries == 1) {
+        state.failure_logged = 0;
     }
 
     log = ngx_http_aoai_aad_log_due(&state.failure_logged);
