@@ -12,13 +12,16 @@ use Test::Gateway::Azure qw(entra imds openai sent_token
 use Test::Gateway::Client qw(request start_request);
 use Test::Gateway::System qw(now wait_until);
 
-use constant IDENTITIES => 10;
+use constant {
+    IDENTITIES => 10,
+    LIFE       => 12,
+};
 
 my $openai = openai();
 
 
 subtest 'one whose authority hangs' => sub {
-    my $imds = imds(life => 4);
+    my $imds = imds(life => LIFE);
     my $silent = entra(tls => 0, handler => sub ($request, $, $) {
         sleep 30;
         return undef;
@@ -43,7 +46,7 @@ END
     is keys %token, IDENTITIES, 'of its own';
 
     # over more than a life of theirs
-    my $end = now() + 5;
+    my $end = now() + LIFE + 1;
     my %seen;
     while (now() < $end) {
         my $number = 1 + int rand IDENTITIES;
