@@ -20,6 +20,7 @@ use constant {
     LIFE           => 6,
     STREAM_SECONDS => 12,
     STREAMS        => 4,
+    REQUESTS       => 30,
 };
 
 my $folder = File::Temp->newdir;
@@ -95,7 +96,7 @@ subtest 'a refresh that fails' => sub {
 
 
 subtest 'a steady stream of requests' => sub {
-    await_exit($_, STREAM_SECONDS + 15) for @streams;
+    await_exit($_, STREAM_SECONDS + 60) for @streams;
     my @requests = map { split /\n/, read_file("$folder/stream.$_") }
         1 .. STREAMS;
     my %seen;
@@ -143,8 +144,9 @@ END
 }
 
 
-# Sends requests for a while in a process of its own, and writes what became
-# of each but the first to a file. Returns the process id.
+# Sends requests for a while, and REQUESTS at least, in a process of its own,
+# and writes what became of each but the first to a file. Returns the process
+# id.
 sub in_background ($name) {
     my $pid = fork // die "fork: $!\n";
     return $pid if $pid;
@@ -153,7 +155,7 @@ sub in_background ($name) {
     my $end = now() + STREAM_SECONDS;
     open my $file, '>', "$folder/$name" or POSIX::_exit(1);
     request($port, GET => '/');
-    while (now() < $end) {
+    for (my $sent = 0; now() < $end || $sent < REQUESTS; $sent++) {
         my $answer = request($port, GET => "/$name");
         print {$file} join ' ', $answer->{status},
             ($answer->{header}{'x-cache'} // '') . "\n";
