@@ -517,17 +517,24 @@ aad_undecrypted(const aad_certificate_file_t *file)
 }
 
 
+/*
+ * Of ciphers alone: by a wrong password one key in some hundreds is decrypted
+ * to something, and what that is supposed to be the decoders do not support.
+ */
 static int
 aad_is_unsupported(unsigned long code)
 {
+    if (ERR_GET_LIB(code) != ERR_LIB_EVP) {
+        return 0;
+    }
+
 #ifdef ERR_R_UNSUPPORTED
     if (ERR_GET_REASON(code) == ERR_R_UNSUPPORTED) {
         return 1;
     }
 #endif
 
-    return ERR_GET_LIB(code) == ERR_LIB_EVP
-           && (ERR_GET_REASON(code) == EVP_R_UNKNOWN_PBE_ALGORITHM
-               || ERR_GET_REASON(code) == EVP_R_UNSUPPORTED_ALGORITHM
-               || ERR_GET_REASON(code) == EVP_R_UNSUPPORTED_CIPHER);
+    return ERR_GET_REASON(code) == EVP_R_UNKNOWN_PBE_ALGORITHM
+           || ERR_GET_REASON(code) == EVP_R_UNSUPPORTED_ALGORITHM
+           || ERR_GET_REASON(code) == EVP_R_UNSUPPORTED_CIPHER;
 }

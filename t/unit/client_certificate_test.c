@@ -12,6 +12,7 @@
 
 
 #define PASSWORD  "p~a.s-s w\xc3\xb6rd"
+#define WRONG_PASSWORDS  2000
 
 
 /* one credential at a time, and a directory for its files */
@@ -421,6 +422,31 @@ test_wrong_password_is_refused(void **state)
     check_refused(fixture, read_with(fixture, "certificate", "app",
                                      "password_file", "password", NULL),
                   "app", "cannot be decrypted: the password is wrong");
+}
+
+
+/* Of some hundreds one decrypts the key to something that is no key. */
+static void
+test_no_wrong_password_is_taken_for_an_old_cipher(void **state)
+{
+    int         i;
+    BIO        *bio;
+    char        password[32];
+    fixture_t  *fixture = *state;
+
+    bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_X509(bio, fixture->app);
+    unit_bio_traditional_key(bio, unit_key(0), PASSWORD);
+    unit_file_of_bio(fixture->directory, "app", bio);
+
+    for (i = 0; i < WRONG_PASSWORDS; i++) {
+        snprintf(password, sizeof(password), "not it %d", i);
+        write_password(fixture, password);
+
+        check_refused(fixture, read_with(fixture, "certificate", "app",
+                                         "password_file", "password", NULL),
+                      "app", "cannot be decrypted: the password is wrong");
+    }
 }
 
 
@@ -905,6 +931,7 @@ main(void)
         test(test_pkcs12_with_a_chain),
         test(test_encrypted_without_a_password_names_the_parameter),
         test(test_wrong_password_is_refused),
+        test(test_no_wrong_password_is_taken_for_an_old_cipher),
         test(test_several_keys_are_refused),
         test(test_no_key_is_refused),
         test(test_no_certificate_is_refused),
