@@ -153,7 +153,7 @@ my $locations = <<"END";
         proxy_pass $to;
     }
     location /if/ {
-        if (\$arg_x) { proxy_pass $to; }
+        if (\$arg_x) { break; proxy_pass $to; }
         return 404;
     }
     location /set-body/ {

@@ -124,7 +124,7 @@ typedef struct {
     void                          (*finalize_request)(ngx_http_request_t *r,
                                          ngx_int_t rc);
 
-    /* the warnings about clouds */
+    /* the warnings */
     ngx_array_t                    *checked;    /* what was looked at */
     ngx_array_t                     host_lists; /* ngx_array_t *, of host_t */
 
@@ -142,6 +142,7 @@ typedef struct {
     ngx_str_t                       proxy;          /* "": off */
     ngx_array_t                    *allowed_hosts;  /* host_t */
     ngx_msec_t                      timeout;
+    ngx_http_aoai_aad_place_t       mode_place;     /* not inherited */
     ngx_http_aoai_aad_place_t       scope_place;
     ngx_http_aoai_aad_place_t       authority_place;
 
@@ -193,6 +194,8 @@ ngx_int_t ngx_http_aoai_aad_identify(ngx_conf_t *cf,
 ngx_array_t *ngx_http_aoai_aad_default_hosts(ngx_conf_t *cf);
 ngx_int_t ngx_http_aoai_aad_destination(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf);
+ngx_uint_t ngx_http_aoai_aad_is_remote(ngx_str_t *text);
+ngx_uint_t ngx_http_aoai_aad_is_loopback(ngx_str_t *name);
 
 /* clouds */
 ngx_int_t ngx_http_aoai_aad_check_clouds(ngx_conf_t *cf,
@@ -201,6 +204,16 @@ void ngx_http_aoai_aad_check_lists(ngx_conf_t *cf,
     ngx_http_aoai_aad_main_conf_t *amcf);
 void ngx_http_aoai_aad_set_place(ngx_conf_t *cf,
     ngx_http_aoai_aad_place_t *place);
+ngx_int_t ngx_http_aoai_aad_is_new(ngx_conf_t *cf, void *one, void *other);
+void ngx_http_aoai_aad_warn(ngx_conf_t *cf, ngx_http_aoai_aad_place_t *place,
+    const char *name, const char *text);
+
+/* location */
+ngx_int_t ngx_http_aoai_aad_check_location(ngx_conf_t *cf,
+    ngx_http_aoai_aad_loc_conf_t *alcf);
+void ngx_http_aoai_aad_check_handler(ngx_conf_t *cf,
+    ngx_http_aoai_aad_loc_conf_t *alcf);
+ngx_http_upstream_conf_t *ngx_http_aoai_aad_upstream_conf(ngx_conf_t *cf);
 
 /* access */
 ngx_int_t ngx_http_aoai_aad_access_handler(ngx_http_request_t *r);
@@ -217,6 +230,7 @@ ngx_int_t ngx_http_aoai_aad_content_handler(ngx_http_request_t *r);
 void ngx_http_aoai_aad_watch_upstream(ngx_http_request_t *r);
 
 /* head */
+ngx_uint_t ngx_http_aoai_aad_is_credential(ngx_str_t *name);
 ngx_int_t ngx_http_aoai_aad_rewrite_head(ngx_pool_t *pool, ngx_buf_t *b,
     ngx_str_t *authorization, ngx_str_t *uri);
 

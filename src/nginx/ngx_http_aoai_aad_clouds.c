@@ -10,10 +10,6 @@
 
 #include "ngx_http_aoai_aad.h"
 
-#if (nginx_version >= 1029004)
-#include <ngx_http_proxy_module.h>
-#endif
-
 
 /* two things that were looked at together */
 typedef struct {
@@ -33,10 +29,6 @@ static ngx_int_t ngx_http_aoai_aad_check_hosts(ngx_conf_t *cf,
     ngx_http_aoai_aad_loc_conf_t *alcf);
 static void ngx_http_aoai_aad_host_text(ngx_http_aoai_aad_host_t *host,
     char *text, size_t size);
-static ngx_int_t ngx_http_aoai_aad_is_new(ngx_conf_t *cf, void *one,
-    void *other);
-static void ngx_http_aoai_aad_warn(ngx_conf_t *cf,
-    ngx_http_aoai_aad_place_t *place, char *name, aad_error_t *warning);
 
 
 ngx_int_t
@@ -88,7 +80,7 @@ ngx_http_aoai_aad_check_lists(ngx_conf_t *cf,
 
             if (aad_host_warning(&settings, text, &warning) != 0) {
                 ngx_http_aoai_aad_warn(cf, &host[j].place,
-                                       "aoai_aad_allowed_hosts", &warning);
+                                       "aoai_aad_allowed_hosts", warning.text);
             }
         }
     }
@@ -121,14 +113,14 @@ ngx_http_aoai_aad_check_scope(ngx_conf_t *cf,
 
     if (alcf->scope_place.line) {
         ngx_http_aoai_aad_warn(cf, &alcf->scope_place, "aoai_aad_scope",
-                               &warning);
+                               warning.text);
 
     } else {
         ngx_http_aoai_aad_warn(cf, &alcf->authority_place,
                                alcf->authority_place.line
                                    ? "aoai_aad_authority_host"
                                    : "AZURE_AUTHORITY_HOST",
-                               &warning);
+                               warning.text);
     }
 
     return NGX_OK;
@@ -140,20 +132,12 @@ static ngx_int_t
 ngx_http_aoai_aad_check_upstream(ngx_conf_t *cf,
     ngx_http_aoai_aad_loc_conf_t *alcf)
 {
-    void                          *plcf;
     ngx_int_t                      rc;
     ngx_uint_t                     i;
     ngx_http_upstream_server_t    *server;
     ngx_http_upstream_srv_conf_t  *uscf;
 
-    plcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_proxy_module);
-
-#if (nginx_version >= 1029004)
-    uscf = ((ngx_http_proxy_loc_conf_t *) plcf)->upstream.upstream;
-#else
-    /* it is declared in no header, and begins with this in every release */
-    uscf = ((ngx_http_upstream_conf_t *) plcf)->upstream;
-#endif
+    uscf = ngx_http_aoai_aad_upstream_conf(cf)->upstream;
 
     if (uscf == NULL) {
         return NGX_OK;
@@ -206,7 +190,7 @@ ngx_http_aoai_aad_check_server(ngx_conf_t *cf,
     ngx_http_aoai_aad_warn(cf, &place,
                            uscf->flags & NGX_HTTP_UPSTREAM_CREATE
                                ? "upstream" : "proxy_pass",
-                           &warning);
+                           warning.text);
 }
 
 
@@ -275,7 +259,7 @@ ngx_http_aoai_aad_host_text(ngx_http_aoai_aad_host_t *host, char *text,
  * Whether the two have not been looked at before: NGX_OK, NGX_DECLINED or
  * NGX_ERROR.  What is inherited is the same in memory too.
  */
-static ngx_int_t
+ngx_int_t
 ngx_http_aoai_aad_is_new(ngx_conf_t *cf, void *one, void *other)
 {
     ngx_uint_t                      i;
@@ -319,15 +303,14 @@ ngx_http_aoai_aad_is_new(ngx_conf_t *cf, void *one, void *other)
 
 
 /* as ngx_conf_log_error() at the line that is meant; line 0: at none */
-static void
+void
 ngx_http_aoai_aad_warn(ngx_conf_t *cf, ngx_http_aoai_aad_place_t *place,
-    char *name, aad_error_t *warning)
+    const char *name, const char *text)
 {
     ngx_conf_file_t  *conf_file, file;
 
     if (place->line == 0) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0, "\"%s\": %s", name,
-                      warning->text);
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0, "\"%s\": %s", name, text);
         return;
     }
 
@@ -339,8 +322,7 @@ ngx_http_aoai_aad_warn(ngx_conf_t *cf, ngx_http_aoai_aad_place_t *place,
 
     cf->conf_file = &file;
 
-    ngx_conf_log_error(NGX_LOG_WARN, cf, 0, "\"%s\": %s", name,
-                       warning->text);
+    ngx_conf_log_error(NGX_LOG_WARN, cf, 0, "\"%s\": %s", name, text);
 
     cf->conf_file = conf_file;
 }

@@ -184,6 +184,32 @@ ngx_http_aoai_aad_is_key_argument(u_char *p, u_char *last)
 }
 
 
+/* Whether a header of this name is dropped. */
+ngx_uint_t
+ngx_http_aoai_aad_is_credential(ngx_str_t *name)
+{
+    ngx_str_t  *credential;
+
+    static ngx_str_t  credentials[] = {
+        ngx_string("Authorization"),
+        ngx_string("api-key"),
+        ngx_string("Ocp-Apim-Subscription-Key"),
+        ngx_null_string
+    };
+
+    for (credential = credentials; credential->len; credential++) {
+
+        if (name->len == credential->len
+            && ngx_strncasecmp(name->data, credential->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 /* Keeps the line, drops it, or keeps a part of it. */
 static void
 ngx_http_aoai_aad_rewrite_line(ngx_http_aoai_aad_copy_t *copy, u_char *line,

@@ -32,7 +32,6 @@ static ngx_http_upstream_srv_conf_t *ngx_http_aoai_aad_find_upstream(
 static ngx_int_t ngx_http_aoai_aad_host_allowed(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf,
     ngx_http_aoai_aad_destination_t *destination);
-static ngx_int_t ngx_http_aoai_aad_is_loopback(ngx_str_t *name);
 
 
 static ngx_str_t  ngx_http_aoai_aad_default_names[] = {
@@ -453,7 +452,22 @@ refused:
 }
 
 
-static ngx_int_t
+/*
+ * Whether it is a host, as it is written with or without a port, and not this
+ * machine.
+ */
+ngx_uint_t
+ngx_http_aoai_aad_is_remote(ngx_str_t *text)
+{
+    ngx_str_t  name;
+    in_port_t  port;
+
+    return ngx_http_aoai_aad_split_host(text, &name, &port) == NGX_OK
+           && !ngx_http_aoai_aad_is_loopback(&name);
+}
+
+
+ngx_uint_t
 ngx_http_aoai_aad_is_loopback(ngx_str_t *name)
 {
     in_addr_t  address;

@@ -208,6 +208,7 @@ ngx_http_aoai_aad_create_loc_conf(ngx_conf_t *cf)
      *     alcf->authority_host = { 0, NULL };
      *     alcf->ca_certificates = { 0, NULL };
      *     alcf->proxy = { 0, NULL };
+     *     alcf->mode_place = { { 0, NULL }, 0 };
      *     alcf->scope_place = { { 0, NULL }, 0 };
      *     alcf->authority_place = { { 0, NULL }, 0 };
      *     alcf->identity = NULL;
@@ -291,6 +292,7 @@ ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
     }
 
     if (conf->handler != amcf->proxy_handler) {
+        ngx_http_aoai_aad_check_handler(cf, conf);
         return NGX_CONF_OK;
     }
 
@@ -306,7 +308,8 @@ ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
     }
 
     if (ngx_http_aoai_aad_identify(cf, conf) != NGX_OK
-        || ngx_http_aoai_aad_check_clouds(cf, conf) != NGX_OK)
+        || ngx_http_aoai_aad_check_clouds(cf, conf) != NGX_OK
+        || ngx_http_aoai_aad_check_location(cf, conf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -499,6 +502,8 @@ ngx_http_aoai_aad(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                            "or \"off\"", &value[1]);
         return NGX_CONF_ERROR;
     }
+
+    ngx_http_aoai_aad_set_place(cf, &alcf->mode_place);
 
     return NGX_CONF_OK;
 }
