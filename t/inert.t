@@ -38,7 +38,7 @@ my $up = $server->url;
 # what all of them are configured with
 my $locations = <<"END";
     listen 127.0.0.1:%%PORT_http%%;
-    root %%DIR%%/root;
+    root %%DIR%%/html;
     client_body_buffer_size 1k;
 
     location /plain/ { proxy_pass $up; }
@@ -93,8 +93,8 @@ my $locations = <<"END";
 END
 
 my %files = (
-    'root/static/file.txt' => "a file\n", 'root/static/index.html' => 'index',
-    'root/own.html' => 'my own page', 'root/try/file.txt' => 'tried',
+    'html/static/file.txt' => "a file\n", 'html/static/index.html' => 'index',
+    'html/own.html' => 'my own page', 'html/try/file.txt' => 'tried',
     passwords => 'me:{PLAIN}you',
 );
 
@@ -138,7 +138,7 @@ END
 my @gateways = ($without, map { $gateway{$_} } sort keys %gateway);
 for my $gateway (@gateways) {
     $gateway->start;
-    utime 1e9, 1e9, glob $gateway->dir . '/root/*{,/*}';
+    utime 1e9, 1e9, glob $gateway->dir . '/html/*{,/*}';
 }
 
 
@@ -255,7 +255,7 @@ my $status = $has_stub_status ? 'stub_status;' : 'return 200;';
 
 my $gateway = Test::Gateway->new(
     env => { AZURE_POD_IDENTITY_AUTHORITY_HOST => $silent->url },
-    files => { %files, 'root/index.html' => 'front' },
+    files => { %files, 'html/index.html' => 'front' },
     http => <<"END")->start;
 aoai_aad on;
 aoai_aad_credential managed_identity;
@@ -264,7 +264,7 @@ aoai_aad_timeout 30s;
 
 server {
     listen 127.0.0.1:%%PORT_http%%;
-    root %%DIR%%/root;
+    root %%DIR%%/html;
     error_page 403 /own.html;
 
     location /token { proxy_pass $up; }
