@@ -10,18 +10,9 @@
 
 #include <string.h>
 
-#include <curl/curl.h>
-
 
 static aad_result_t aad_chain_step(aad_call_t *call, size_t step,
     aad_token_t *token, aad_report_t *report);
-
-
-int
-aad_global_init(void)
-{
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -1;
-}
 
 
 aad_result_t

@@ -57,6 +57,20 @@ static int aad_http_progress(void *transfer, curl_off_t download_total,
     curl_off_t downloaded, curl_off_t upload_total, curl_off_t uploaded);
 
 
+/*
+ * libcurl's buffers have tokens and secrets in them when it frees them.  One
+ * who has initialized it before in this process has chosen its memory.
+ */
+int
+aad_global_init(void)
+{
+    return curl_global_init_mem(CURL_GLOBAL_DEFAULT, aad_wiping_malloc,
+                                aad_wiping_free, aad_wiping_realloc,
+                                aad_wiping_strdup, aad_wiping_calloc)
+           == CURLE_OK ? 0 : -1;
+}
+
+
 int
 aad_http(aad_call_t *call, const aad_http_request_t *request,
     aad_http_response_t *response, aad_error_t *error)

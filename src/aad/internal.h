@@ -70,6 +70,17 @@ int aad_secret_append_pair(aad_secret_t *secret, const char *name,
 void aad_secret_trim(aad_secret_t *secret);
 
 
+/*
+ * As the functions of C, and what is freed or outgrown is wiped.  A piece of
+ * memory that one of them gave may be given to no free() but aad_wiping_free().
+ */
+void *aad_wiping_malloc(size_t size);
+void aad_wiping_free(void *p);
+void *aad_wiping_realloc(void *p, size_t size);
+char *aad_wiping_strdup(const char *text);
+void *aad_wiping_calloc(size_t count, size_t size);
+
+
 /* As aad_file_read(), and a NUL may be in it. */
 int aad_file_read_bytes(const char *path, aad_secret_t *content,
     aad_error_t *error);

@@ -1,0 +1,94 @@
+# What a worker keeps in its memory: the token in force and none that was
+# replaced, neither in the module's nor in its libraries'; and the part that
+# all workers share is in no core dump.
+
+use v5.36;
+no warnings 'portable';
+
+use Fcntl 'SEEK_SET';
+use Test::More;
+
+use Test::Gateway;
+use Test::Gateway::Azure 'imds';
+use Test::Gateway::System 'read_file';
+
+# Each token is a word of its own, many times: a part of it is soon found. Each
+# is longer than the last, so that it does not take its place in memory.
+use constant WORDS => 60;
+
+plan skip_all => 'a sanitizer has a memory of its own'
+    if $ENV{AOAI_AAD_STATIC};
+
+my $imds = imds(refresh_in => '1', life => 600,
+    access_token => sub ($request) {
+        return word($request->{number}) x (WORDS * $request->{number});
+    });
+
+my $gateway = Test::Gateway->new(
+    env => { AZURE_POD_IDENTITY_AUTHORITY_HOST => $imds->url },
+    http => <<'END')->start;
+aoai_aad_credential managed_identity;
+
+server {
+    listen 127.0.0.1:%%PORT_gateway%%;
+    location / {
+        aoai_aad on;
+        aoai_aad_allowed_hosts 127.0.0.1;
+        proxy_pass http://127.0.0.1:%%PORT_nobody%%;
+    }
+}
+END
+
+sub word ($number) { return sprintf 'token.%04d-', $number }
+
+
+# The writable memory of a process, in areas: { is_shared, is_dumped, bytes }.
+sub memory ($pid) {
+    open my $memory, '<:raw', "/proc/$pid/mem" or return;
+    my @areas;
+
+    for my $area (split /^(?=[0-9a-f]+-[0-9a-f]+ )/m,
+        read_file("/proc/$pid/smaps"))
+    {
+        my ($from, $to, $shared) = $area =~ /^(\w+)-(\w+) rw.(.)/ or next;
+        my ($flags) = $area =~ /^VmFlags:(.*)/m or next;
+        my ($length, $bytes) = (hex($to) - hex $from, '');
+        sysseek $memory, hex $from, SEEK_SET or next;
+        while (length $bytes < $length) {
+            sysread $memory, $bytes, $length - length $bytes, length $bytes
+                or last;
+        }
+        push @areas, { bytes => $bytes, is_shared => $shared eq 's',
+            is_dumped => $flags !~ /\bdd\b/ };
+    }
+    return @areas;
+}
+
+# The areas that have a part of a token.
+sub with_token ($number, @areas) {
+    my $part = quotemeta word($number) x 3;
+    return grep { $_->{bytes} =~ /$part/ } @areas;
+}
+
+
+ok $imds->wait_for(2, 30), 'a token is replaced by another';
+$imds->mode(500);
+ok $gateway->wait_for_log(qr/no new token/, 30), 'and then by no other';
+
+SKIP: {
+    my @memory = memory($gateway->workers)
+        or skip 'the memory of a process cannot be read here', 1;
+    my ($last) = grep { with_token($_, @memory) } reverse 1 .. $imds->count;
+
+    cmp_ok $last, '>', 1, 'the last token is there';
+    is scalar with_token($_, @memory), 0, "token $_, the one before, is not"
+        for 1 .. $last - 1;
+
+    my @shared = grep { $_->{is_shared} } with_token($last, @memory);
+    is scalar @shared, 1, 'the last one is in shared memory';
+    ok !$shared[0]{is_dumped}, '... that is kept out of core dumps';
+}
+
+$gateway->stop;
+
+done_testing;
