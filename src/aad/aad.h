@@ -157,6 +157,13 @@ typedef struct {
  */
 int aad_global_init(void);
 
+/*
+ * Frees what the libraries below this one keep for the calling thread.  A
+ * thread other than the main one calls it after what it has done here: its own
+ * end may come while the process ends already.
+ */
+void aad_thread_end(void);
+
 
 /*
  * Asks for a token, for at most 'timeout_ms' milliseconds: the chain from its

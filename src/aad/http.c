@@ -15,6 +15,7 @@
 
 #include <curl/curl.h>
 #include <openssl/crypto.h>
+#include <openssl/ssl.h>
 
 
 /* a service may ask for a day; above that it is no wish any more */
@@ -33,10 +34,10 @@ typedef struct {
 static int aad_http_options(CURL *curl, aad_http_transfer_t *transfer,
     const aad_http_request_t *request, struct curl_slist *headers);
 static CURLcode aad_http_trust(CURL *curl, const char *ca_certificates);
-static CURLcode aad_http_pin(CURL *curl, const unsigned char *thumbprint);
-static CURLcode aad_http_pin_context(CURL *curl, void *ssl_ctx,
+static CURLcode aad_http_pin(CURL *curl);
+static CURLcode aad_http_context(CURL *curl, void *ssl_ctx,
     void *thumbprint);
-static int aad_http_can_pin(void);
+static int aad_http_has_context(void);
 static CURLcode aad_http_server_name(CURL *curl,
     aad_http_transfer_t *transfer, const aad_http_request_t *request);
 static int aad_http_failed(CURLcode rc, const aad_http_transfer_t *transfer,
@@ -71,6 +72,17 @@ aad_global_init(void)
 }
 
 
+/*
+ * What is left to a thread's own end is freed after the process may have begun
+ * to clean libcrypto up, which frees it too.
+ */
+void
+aad_thread_end(void)
+{
+    OPENSSL_thread_stop();
+}
+
+
 int
 aad_http(aad_call_t *call, const aad_http_request_t *request,
     aad_http_response_t *response, aad_error_t *error)
@@ -98,7 +110,7 @@ aad_http(aad_call_t *call, const aad_http_request_t *request,
         return aad_error(error, "no time was left to ask %s", request->url);
     }
 
-    if (request->thumbprint != NULL && !aad_http_can_pin()) {
+    if (request->thumbprint != NULL && !aad_http_has_context()) {
         return aad_error(error, "libcurl is built on %s here, the thumbprint "
                          "of a certificate takes one that is built on %.14s",
                          curl_version_info(CURLVERSION_NOW)->ssl_version,
@@ -236,7 +248,14 @@ aad_http_options(CURL *curl, aad_http_transfer_t *transfer,
     }
 
     if (request->thumbprint != NULL) {
-        rc |= aad_http_pin(curl, request->thumbprint);
+        rc |= aad_http_pin(curl);
+    }
+
+    if (aad_http_has_context()) {
+        rc |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION,
+                               aad_http_context);
+        rc |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA,
+                               request->thumbprint);
     }
 
     if (request->server_name != NULL) {
@@ -272,7 +291,7 @@ aad_http_trust(CURL *curl, const char *ca_certificates)
  * that neither a CA nor the host's name could be asked for.
  */
 static CURLcode
-aad_http_pin(CURL *curl, const unsigned char *thumbprint)
+aad_http_pin(CURL *curl)
 {
     CURLcode  rc;
 
@@ -281,20 +300,23 @@ aad_http_pin(CURL *curl, const unsigned char *thumbprint)
     rc |= curl_easy_setopt(curl, CURLOPT_CAINFO, NULL);
     rc |= curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
 
-    rc |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION,
-                           aad_http_pin_context);
-    rc |= curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, thumbprint);
-
     return rc;
 }
 
 
 static CURLcode
-aad_http_pin_context(CURL *curl, void *ssl_ctx, void *thumbprint)
+aad_http_context(CURL *curl, void *ssl_ctx, void *thumbprint)
 {
     (void) curl;
 
-    aad_thumbprint_pin(ssl_ctx, thumbprint);
+#ifdef SSL_OP_CLEANSE_PLAINTEXT
+    /* what was read is not left in libssl's buffer, which it frees as it is */
+    (void) SSL_CTX_set_options(ssl_ctx, SSL_OP_CLEANSE_PLAINTEXT);
+#endif
+
+    if (thumbprint != NULL) {
+        aad_thumbprint_pin(ssl_ctx, thumbprint);
+    }
 
     return CURLE_OK;
 }
@@ -302,7 +324,7 @@ aad_http_pin_context(CURL *curl, void *ssl_ctx, void *thumbprint)
 
 /* Of another library, or version, the SSL_CTX would be something else. */
 static int
-aad_http_can_pin(void)
+aad_http_has_context(void)
 {
     const char  *version;
 

@@ -243,6 +243,7 @@ ngx_http_aoai_aad_thread(void *data, ngx_log_t *log)
                                   (int64_t) fetch->identity->timeout,
                                   fetch->only, &fetch->token,
                                   &fetch->report);
+    aad_thread_end();
 }
 
 
