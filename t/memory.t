@@ -9,7 +9,8 @@ use Fcntl 'SEEK_SET';
 use Test::More;
 
 use Test::Gateway;
-use Test::Gateway::Azure 'imds';
+use Test::Gateway::Azure qw(entra form imds CLIENT_ID TENANT_ID);
+use Test::Gateway::Certificates qw(app_certificate certificate);
 use Test::Gateway::System 'read_file';
 
 # Each token is a word of its own, many times: a part of it is soon found. Each
@@ -19,15 +20,36 @@ use constant WORDS => 60;
 plan skip_all => 'a sanitizer has a memory of its own'
     if $ENV{AOAI_AAD_STATIC};
 
-my $imds = imds(refresh_in => '1', life => 600,
+my %answer = (refresh_in => '1', life => 600,
     access_token => sub ($request) {
         return word($request->{number}) x (WORDS * $request->{number});
     });
+my $app = app_certificate();
 
-my $gateway = Test::Gateway->new(
-    env => { AZURE_POD_IDENTITY_AUTHORITY_HOST => $imds->url },
-    http => <<'END')->start;
-aoai_aad_credential managed_identity;
+# name => the token service, and how it is asked
+my @ways = (
+    ['in the clear' => imds(%answer),
+        sub ($service) { 'managed_identity;' }],
+    ['over TLS' => entra(%answer, client_secret => ''), sub ($service) {
+        'client_certificate tenant_id=' . TENANT_ID . ' client_id='
+            . CLIENT_ID . " certificate=$app->{certificate} key=$app->{key};"
+            . 'aoai_aad_authority_host ' . $service->url . ';'
+            . 'aoai_aad_ssl_trusted_certificate ' . certificate()->{ca} . ';' }],
+);
+
+for my $way (@ways) {
+    my ($name, $service, $ask) = @$way;
+    subtest $name => sub { look($service, $ask->($service)) };
+}
+
+done_testing;
+
+
+sub look ($service, $credential) {
+    my $gateway = Test::Gateway->new(
+        env => { AZURE_POD_IDENTITY_AUTHORITY_HOST => $service->url },
+        http => <<"END")->start;
+aoai_aad_credential $credential
 
 server {
     listen 127.0.0.1:%%PORT_gateway%%;
@@ -38,6 +60,35 @@ server {
     }
 }
 END
+
+    ok $service->wait_for(2, 30), 'a token is replaced by another';
+    $service->mode(500);
+    ok $gateway->wait_for_log(qr/no new token/, 30), 'and then by no other';
+
+    my @memory = memory($gateway->workers);
+    SKIP: {
+        skip 'the memory of a process cannot be read here', 1 unless @memory;
+        my ($last) = grep { with_token($_, @memory) }
+            reverse 1 .. $service->count;
+
+        cmp_ok $last, '>', 1, 'the last token is there';
+        is scalar with_token($_, @memory), 0,
+            "token $_, the one before, is not" for 1 .. $last - 1;
+
+        my @shared = grep { $_->{is_shared} } with_token($last, @memory);
+        is scalar @shared, 1, 'the last one is in shared memory';
+        ok !$shared[0]{is_dumped}, '... that is kept out of core dumps';
+
+        for my $request ($service->requests) {
+            my %form = form($request->{body});
+            my $signature = (split /\./, $form{client_assertion} // '')[2]
+                // next;
+            is scalar(grep { index($_->{bytes}, $signature) >= 0 } @memory),
+                0, "assertion $request->{number} is not there";
+        }
+    }
+    $gateway->stop;
+}
 
 sub word ($number) { return sprintf 'token.%04d-', $number }
 
@@ -70,25 +121,3 @@ sub with_token ($number, @areas) {
     return grep { $_->{bytes} =~ /$part/ } @areas;
 }
 
-
-ok $imds->wait_for(2, 30), 'a token is replaced by another';
-$imds->mode(500);
-ok $gateway->wait_for_log(qr/no new token/, 30), 'and then by no other';
-
-SKIP: {
-    my @memory = memory($gateway->workers)
-        or skip 'the memory of a process cannot be read here', 1;
-    my ($last) = grep { with_token($_, @memory) } reverse 1 .. $imds->count;
-
-    cmp_ok $last, '>', 1, 'the last token is there';
-    is scalar with_token($_, @memory), 0, "token $_, the one before, is not"
-        for 1 .. $last - 1;
-
-    my @shared = grep { $_->{is_shared} } with_token($last, @memory);
-    is scalar @shared, 1, 'the last one is in shared memory';
-    ok !$shared[0]{is_dumped}, '... that is kept out of core dumps';
-}
-
-$gateway->stop;
-
-done_testing;
