@@ -4,7 +4,7 @@
 use v5.36;
 
 use File::Temp;
-use MIME::Base64 'encode_base64';
+use MIME::Base64 qw(decode_base64 encode_base64);
 use Test::More;
 
 use Test::Gateway;
@@ -306,6 +306,66 @@ for my $order (['modules'], ['modules_after']) {
         '... and has a token';
     $gateway->stop;
     last unless @others;
+}
+
+
+# Lua looks at requests when all else has been done, and sees no token.
+my @lua = grep { -e } map { "/usr/lib/nginx/modules/$_" }
+    qw(ndk_http_module.so ngx_http_lua_module.so);
+
+sub with_lua (%more) {
+    return Test::Gateway->new(%common, %more,
+        env => { AZURE_POD_IDENTITY_AUTHORITY_HOST => $imds->url },
+        http => <<"END");
+server {
+    listen 127.0.0.1:%%PORT_lua%%;
+    $on
+    location / {
+        access_by_lua_block {
+            local all = ngx.req.raw_header() .. (ngx.var.http_authorization
+                or "") .. table.concat(ngx.req.get_headers(), "")
+            ngx.header["X-Seen"] = ngx.encode_base64(all)
+            ngx.header["X-Authorization"] = ngx.req.get_headers()
+                ["Authorization"]
+            if ngx.var.arg_no then ngx.exit(403) end
+        }
+        $proxy
+    }
+    location /content/ {
+        content_by_lua_block {
+            ngx.print(ngx.var.http_authorization)
+        }
+    }
+}
+END
+}
+
+SKIP: {
+    skip 'no Lua module that can be loaded here', 1
+        if @lua < 2 || with_lua(modules => \@lua)->check->{status};
+
+    for my $order (['modules'], ['modules_after']) {
+        my $gateway = with_lua(map { $_ => \@lua } @$order)->start;
+        my $ask = sub ($path) {
+            return request($gateway->port('lua'), GET => $path,
+                headers => $CREDENTIALS{'a token of its own'});
+        };
+        received();
+        my $answer = $ask->('/');
+        my ($sent) = map { @$_ } received();
+
+        is "$answer->{status} " . ($answer->{header}{'x-authorization'} // ''),
+            '200 Bearer mine', "Lua, $order->[0]: sees what the client sent";
+        like $sent, qr/^Bearer \S+\.\S+\.\S+$/, '... and the token is sent';
+        my ($part) = $sent =~ /\.(\S+)\./;
+        unlike decode_base64($answer->{header}{'x-seen'} // ''),
+            qr/\Q$part/, '... which it does not see';
+        is $ask->('/?no=1')->{status}, 403, '... and it can refuse';
+        is $ask->('/content/')->{body}, 'Bearer mine',
+            '... and answer by itself';
+        is_deeply [received()], [], '... with nothing sent';
+        $gateway->stop;
+    }
 }
 
 done_testing;
