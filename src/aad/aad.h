@@ -19,6 +19,7 @@
 #define AAD_VERSION             "0.1.0"
 
 #define AAD_CHAIN_STEPS_MAX     16
+#define AAD_TYPES_MAX           16
 
 /* group claims make tokens large: never truncated, refused above this */
 #define AAD_TOKEN_BYTES_MAX     16384
@@ -134,6 +135,7 @@ typedef struct {
     const char             *credential;
     aad_result_t            result;
     int                     retry_after;    /* seconds, 0: not said */
+    int64_t                 elapsed_ms;     /* that it took */
     const char             *hint;           /* what to do, NULL: not known */
     char                    code[AAD_CODE_BYTES];
     char                    correlation_id[AAD_ID_BYTES];
@@ -235,6 +237,12 @@ void aad_credential_destroy(aad_credential_t *credential);
 
 /* The type's name, a static string. */
 const char *aad_credential_type(const aad_credential_t *credential);
+
+/*
+ * The names of the types that there are, AAD_TYPES_MAX at most: of the one
+ * with this number, counted from 0, or NULL where there are fewer.
+ */
+const char *aad_credential_type_name(size_t number);
 
 /*
  * Writes a name for people, "managed_identity client_id=...", without

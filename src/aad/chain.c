@@ -90,11 +90,15 @@ static aad_result_t
 aad_chain_step(aad_call_t *call, size_t step, aad_token_t *token,
     aad_report_t *report)
 {
+    int64_t                  started_ms;
     aad_result_t             result;
     aad_attempt_t           *attempt;
+    const aad_hooks_t       *hooks;
     const aad_credential_t  *credential;
 
+    hooks = call->hooks;
     credential = call->settings->chain[step];
+    started_ms = hooks->monotonic_ms(hooks->data);
 
     attempt = &report->attempts[report->count++];
     attempt->credential = credential->type->name;
@@ -114,6 +118,7 @@ aad_chain_step(aad_call_t *call, size_t step, aad_token_t *token,
     }
 
     attempt->result = result;
+    attempt->elapsed_ms = hooks->monotonic_ms(hooks->data) - started_ms;
 
     if (attempt->hint == NULL) {
         attempt->hint = aad_hint(attempt->code);

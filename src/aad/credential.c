@@ -26,7 +26,8 @@ static const aad_value_t *aad_credential_parameter(
     const aad_credential_type_t *type, const char *name);
 
 
-static const aad_credential_type_t *const  aad_credential_types[] = {
+static const aad_credential_type_t *const  aad_credential_types[AAD_TYPES_MAX
+                                                              + 1] = {
     &aad_workload_identity,
     &aad_managed_identity,
     &aad_environment,
@@ -259,6 +260,14 @@ const char *
 aad_credential_type(const aad_credential_t *credential)
 {
     return credential->type->name;
+}
+
+
+const char *
+aad_credential_type_name(size_t number)
+{
+    return number < AAD_TYPES_MAX && aad_credential_types[number] != NULL
+           ? aad_credential_types[number]->name : NULL;
 }
 
 

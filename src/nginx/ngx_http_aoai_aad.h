@@ -16,6 +16,7 @@
 #include <ngx_http.h>
 
 #include "aad.h"
+#include "ngx_http_aoai_aad_counters.h"
 
 
 #define NGX_HTTP_AOAI_AAD_OFF   0
@@ -63,7 +64,17 @@ typedef struct {
     ngx_atomic_t                    sequence;       /* odd: state[1] */
     ngx_http_aoai_aad_state_t       state[2];
     ngx_http_aoai_aad_record_t      record[2];
+
+    /* far from the sequence, which is read more often than written */
+    ngx_http_aoai_aad_counters_t    counters;
 } ngx_http_aoai_aad_slot_t;
+
+
+typedef struct {
+    ngx_queue_t                     slots;
+    ngx_uint_t                      configuration;  /* counts the reloads */
+    ngx_http_aoai_aad_totals_t      totals;
+} ngx_http_aoai_aad_shared_t;
 
 
 typedef struct ngx_http_aoai_aad_fetch_s  ngx_http_aoai_aad_fetch_t;
@@ -117,6 +128,8 @@ typedef struct {
     ngx_array_t                     identities; /* identity_t * */
     ngx_array_t                    *default_chain;
     size_t                          cache_size;
+    ngx_http_aoai_aad_totals_t     *totals;     /* in shared memory where
+                                                   there is some; never NULL */
 
     /* proxy_pass's own */
     ngx_http_handler_pt             proxy_handler;
@@ -155,17 +168,9 @@ typedef struct {
 } ngx_http_aoai_aad_loc_conf_t;
 
 
-typedef enum {
-    NGX_HTTP_AOAI_AAD_NONE = 0,
-    NGX_HTTP_AOAI_AAD_HIT,
-    NGX_HTTP_AOAI_AAD_STALE,
-    NGX_HTTP_AOAI_AAD_MISS,
-    NGX_HTTP_AOAI_AAD_ERROR
-} ngx_http_aoai_aad_cache_status_e;
-
-
 typedef struct {
     ngx_http_request_t             *request;
+    ngx_http_aoai_aad_identity_t   *identity;   /* waited for */
     ngx_http_aoai_aad_cache_status_e   cache_status;
     ngx_msec_t                      wait_started;
     ngx_msec_t                      wait_time;
@@ -176,6 +181,7 @@ typedef struct {
     ngx_http_aoai_aad_refusal_t    *refusal;
     unsigned                        waiting:1;
     unsigned                        timed_out:1;
+    unsigned                        counted:1;
 } ngx_http_aoai_aad_ctx_t;
 
 
@@ -252,6 +258,16 @@ void ngx_http_aoai_aad_forget(ngx_http_aoai_aad_identity_t *identity);
 ngx_msec_t ngx_http_aoai_aad_retry_msec(
     ngx_http_aoai_aad_identity_t *identity);
 void ngx_http_aoai_aad_moment(aad_moment_t *now);
+
+/* counters */
+void ngx_http_aoai_aad_count_request(ngx_http_aoai_aad_identity_t *identity,
+    ngx_http_aoai_aad_ctx_t *ctx);
+void ngx_http_aoai_aad_count_wait(ngx_http_aoai_aad_identity_t *identity,
+    ngx_msec_t msec);
+void ngx_http_aoai_aad_count_denied_host(
+    ngx_http_aoai_aad_identity_t *identity);
+void ngx_http_aoai_aad_count_fetch(ngx_http_aoai_aad_identity_t *identity,
+    aad_result_t result, aad_report_t *report);
 
 /* refresh */
 ngx_http_aoai_aad_main_conf_t *ngx_http_aoai_aad_cycle_conf(

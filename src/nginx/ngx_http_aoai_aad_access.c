@@ -164,6 +164,7 @@ ngx_http_aoai_aad_start_waiting(ngx_http_request_t *r,
 
     r->write_event_handler = ngx_http_core_run_phases;
 
+    ctx->identity = alcf->identity;
     ctx->wait_started = ngx_current_msec;
     ctx->waiting = 1;
 
@@ -184,9 +185,15 @@ ngx_http_aoai_aad_start_waiting(ngx_http_request_t *r,
 static void
 ngx_http_aoai_aad_stop_waiting(ngx_http_aoai_aad_ctx_t *ctx)
 {
+    ngx_msec_t  msec;
+
+    msec = ngx_current_msec - ctx->wait_started;
+
     ctx->waiting = 0;
-    ctx->wait_time += ngx_current_msec - ctx->wait_started;
+    ctx->wait_time += msec;
     ctx->cache_status = NGX_HTTP_AOAI_AAD_MISS;
+
+    ngx_http_aoai_aad_count_wait(ctx->identity, msec);
 
     ngx_http_aoai_aad_leave(&ctx->queue);
 
@@ -230,6 +237,7 @@ ngx_http_aoai_aad_event_handler(ngx_event_t *ev)
 
     if (ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module) != ctx) {
         ngx_http_aoai_aad_stop_waiting(ctx);
+        ngx_http_aoai_aad_count_request(ctx->identity, ctx);
         return;
     }
 
@@ -253,6 +261,7 @@ ngx_http_aoai_aad_cleanup(void *data)
 
     if (ctx->waiting) {
         ngx_http_aoai_aad_stop_waiting(ctx);
+        ngx_http_aoai_aad_count_request(ctx->identity, ctx);
     }
 }
 
@@ -281,6 +290,8 @@ ngx_http_aoai_aad_unavailable(ngx_http_request_t *r)
     }
 
     ctx->cache_status = NGX_HTTP_AOAI_AAD_ERROR;
+
+    ngx_http_aoai_aad_count_request(alcf->identity, ctx);
 
     /* that a fetch has failed was said, that it takes long was not */
 

@@ -16,12 +16,6 @@
 #define NGX_HTTP_AOAI_AAD_LEASE_GRACE_MSEC  1000
 
 
-typedef struct {
-    ngx_queue_t                     slots;
-    ngx_uint_t                      configuration;  /* counts the reloads */
-} ngx_http_aoai_aad_shared_t;
-
-
 static ngx_int_t ngx_http_aoai_aad_init_zone(ngx_shm_zone_t *zone,
     void *data);
 static void ngx_http_aoai_aad_wipe(ngx_http_aoai_aad_slot_t *slot);
@@ -93,6 +87,7 @@ ngx_http_aoai_aad_init_zone(ngx_shm_zone_t *zone, void *data)
     }
 
     shpool->log_nomem = 0;
+    amcf->totals = &shared->totals;
 
     identity = amcf->identities.elts;
 
@@ -198,6 +193,8 @@ ngx_http_aoai_aad_wipe(ngx_http_aoai_aad_slot_t *slot)
     ngx_http_aoai_aad_commit(slot, &empty);
 
     ngx_explicit_memzero(slot->record, sizeof(slot->record));
+
+    ngx_memzero(&slot->counters, sizeof(ngx_http_aoai_aad_counters_t));
 }
 
 

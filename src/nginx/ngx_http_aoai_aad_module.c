@@ -174,6 +174,13 @@ ngx_http_aoai_aad_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    /* the zone's own stand in for these, where there is a zone */
+
+    amcf->totals = ngx_pcalloc(cf->pool, sizeof(ngx_http_aoai_aad_totals_t));
+    if (amcf->totals == NULL) {
+        return NULL;
+    }
+
     amcf->cache_size = NGX_CONF_UNSET_SIZE;
 
     return amcf;

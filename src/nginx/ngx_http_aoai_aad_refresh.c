@@ -276,6 +276,8 @@ ngx_http_aoai_aad_done(ngx_event_t *ev)
 
         identity->late = 0;
 
+        ngx_http_aoai_aad_count_fetch(identity, AAD_OK, &fetch->report);
+
         if (ngx_http_aoai_aad_store(identity, &fetch->token) == NGX_OK) {
             ngx_http_aoai_aad_log_token(identity, &fetch->token);
         }
@@ -289,6 +291,8 @@ ngx_http_aoai_aad_done(ngx_event_t *ev)
         ngx_http_aoai_aad_release(identity);
 
     } else {
+        ngx_http_aoai_aad_count_fetch(identity, fetch->result, &fetch->report);
+
         last = &fetch->report.attempts[fetch->report.count - 1];
 
         level = ngx_http_aoai_aad_failed(identity, last->retry_after)

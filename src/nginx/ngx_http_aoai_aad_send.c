@@ -110,6 +110,9 @@ ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
 
     if (ngx_http_aoai_aad_destination(r, alcf) != NGX_OK) {
         ctx->cache_status = NGX_HTTP_AOAI_AAD_ERROR;
+        ngx_http_aoai_aad_count_request(alcf->identity, ctx);
+        ngx_http_aoai_aad_count_denied_host(alcf->identity);
+
         ngx_http_finalize_request(r,
                                   ngx_http_aoai_aad_answer(r,
                                                        NGX_HTTP_BAD_GATEWAY,
@@ -126,6 +129,8 @@ ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
         ctx->cache_status = alcf->identity->life.failures
                             ? NGX_HTTP_AOAI_AAD_STALE : NGX_HTTP_AOAI_AAD_HIT;
     }
+
+    ngx_http_aoai_aad_count_request(alcf->identity, ctx);
 
     ngx_http_upstream_init(r);
 }
