@@ -31,6 +31,7 @@
 #define AAD_ID_BYTES            64
 #define AAD_CODE_BYTES          64
 #define AAD_REASON_BYTES        512
+#define AAD_HINT_BYTES          256
 #define AAD_HOST_BYTES          1024
 #define AAD_AUDIENCE_BYTES      256
 

@@ -41,10 +41,54 @@ typedef struct {
 } ngx_http_aoai_aad_record_t;
 
 
+/* what a step of the chain said last; texts of C, in a report or a copy */
+typedef struct {
+    char                           *credential;
+    aad_result_t                    result;
+    ngx_uint_t                      asked;          /* 0: skipped */
+    time_t                          at;
+    char                           *code;
+    char                           *correlation_id;
+    char                           *trace_id;
+    char                           *reason;
+    char                           *hint;
+} ngx_http_aoai_aad_verdict_t;
+
+
+#define NGX_HTTP_AOAI_AAD_REPORT_BYTES  4096
+
+/* the same in shared memory, where a pointer says nothing */
+typedef struct {
+    ngx_uint_t                      count;          /* steps; 0: no fetch */
+    struct {
+        aad_result_t                result;
+        ngx_uint_t                  asked;
+        time_t                      at;
+    } steps[AAD_CHAIN_STEPS_MAX];
+
+    /* the texts of each step one after the other, each with its NUL */
+    char                            texts[NGX_HTTP_AOAI_AAD_REPORT_BYTES];
+
+    struct {
+        time_t                      at;             /* 0: there was none */
+        aad_result_t                result;
+        char                        credential[AAD_ID_BYTES];
+        char                        code[AAD_CODE_BYTES];
+        char                        correlation_id[AAD_ID_BYTES];
+        char                        trace_id[AAD_ID_BYTES];
+        char                        reason[AAD_REASON_BYTES];
+        char                        hint[AAD_HINT_BYTES];
+    } last_error;
+} ngx_http_aoai_aad_report_t;
+
+
 typedef struct {
     aad_life_t                      life;
     ngx_uint_t                      record;         /* the token's */
+    ngx_uint_t                      report;         /* the last fetch's */
     ngx_uint_t                      tokens;         /* stored so far */
+    time_t                          fetched;        /* the last of them */
+    time_t                          failing_since;  /* 0: it is not */
     time_t                          failure_logged;
     time_t                          denial_logged;
 } ngx_http_aoai_aad_state_t;
@@ -64,6 +108,7 @@ typedef struct {
     ngx_atomic_t                    sequence;       /* odd: state[1] */
     ngx_http_aoai_aad_state_t       state[2];
     ngx_http_aoai_aad_record_t      record[2];
+    ngx_http_aoai_aad_report_t      report[2];
 
     /* far from the sequence, which is read more often than written */
     ngx_http_aoai_aad_counters_t    counters;
@@ -79,6 +124,15 @@ typedef struct {
 
 typedef struct ngx_http_aoai_aad_fetch_s  ngx_http_aoai_aad_fetch_t;
 typedef struct ngx_http_aoai_aad_refusal_s  ngx_http_aoai_aad_refusal_t;
+
+
+/* a slot without the token */
+typedef struct {
+    ngx_http_aoai_aad_state_t       state;
+    ngx_http_aoai_aad_token_t       token;
+    ngx_http_aoai_aad_report_t      report;
+    ngx_http_aoai_aad_counters_t    counters;
+} ngx_http_aoai_aad_snapshot_t;
 
 
 /* Equal settings are one identity, however many locations use it. */
@@ -141,6 +195,8 @@ typedef struct {
     ngx_array_t                    *checked;    /* what was looked at */
     ngx_array_t                     host_lists; /* ngx_array_t *, of host_t */
 
+    ngx_str_t                       page_policy;    /* of the status page */
+
     /* of the environment, read with the first location that needs them */
     aad_defaults_t                 *defaults;
 } ngx_http_aoai_aad_main_conf_t;
@@ -158,6 +214,10 @@ typedef struct {
     ngx_http_aoai_aad_place_t       mode_place;     /* not inherited */
     ngx_http_aoai_aad_place_t       scope_place;
     ngx_http_aoai_aad_place_t       authority_place;
+
+    /* of a location with aoai_aad_status; not inherited */
+    ngx_uint_t                      status_form;
+    ngx_http_aoai_aad_place_t       status_place;
 
     /* found while the levels are merged; NULL where nothing is to be done */
     ngx_http_aoai_aad_identity_t   *identity;
@@ -221,6 +281,12 @@ void ngx_http_aoai_aad_check_handler(ngx_conf_t *cf,
     ngx_http_aoai_aad_loc_conf_t *alcf);
 ngx_http_upstream_conf_t *ngx_http_aoai_aad_upstream_conf(ngx_conf_t *cf);
 
+/* status */
+char *ngx_http_aoai_aad_set_status(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_aoai_aad_check_status(ngx_conf_t *cf,
+    ngx_http_aoai_aad_loc_conf_t *alcf);
+
 /* access */
 ngx_int_t ngx_http_aoai_aad_access_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_aoai_aad_precontent_handler(ngx_http_request_t *r);
@@ -249,15 +315,26 @@ ngx_int_t ngx_http_aoai_aad_lease(ngx_http_aoai_aad_identity_t *identity,
     ngx_msec_t *delay);
 void ngx_http_aoai_aad_release(ngx_http_aoai_aad_identity_t *identity);
 ngx_int_t ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
-    aad_token_t *token);
+    aad_token_t *token, aad_report_t *report, size_t only);
 ngx_uint_t ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
-    int retry_after);
+    int retry_after, aad_report_t *report, size_t only);
 ngx_int_t ngx_http_aoai_aad_suspect(ngx_http_aoai_aad_identity_t *identity);
 ngx_uint_t ngx_http_aoai_aad_denied(ngx_http_aoai_aad_identity_t *identity);
 void ngx_http_aoai_aad_forget(ngx_http_aoai_aad_identity_t *identity);
 ngx_msec_t ngx_http_aoai_aad_retry_msec(
     ngx_http_aoai_aad_identity_t *identity);
+ngx_int_t ngx_http_aoai_aad_snapshot(ngx_http_aoai_aad_identity_t *identity,
+    ngx_http_aoai_aad_snapshot_t *snapshot);
 void ngx_http_aoai_aad_moment(aad_moment_t *now);
+
+/* report */
+void ngx_http_aoai_aad_write_report(ngx_http_aoai_aad_identity_t *identity,
+    ngx_http_aoai_aad_report_t *to, ngx_http_aoai_aad_report_t *previous,
+    aad_report_t *report, size_t only);
+ngx_uint_t ngx_http_aoai_aad_read_report(ngx_http_aoai_aad_report_t *report,
+    ngx_http_aoai_aad_verdict_t verdicts[AAD_CHAIN_STEPS_MAX]);
+ngx_uint_t ngx_http_aoai_aad_read_error(ngx_http_aoai_aad_report_t *report,
+    ngx_http_aoai_aad_verdict_t *verdict);
 
 /* counters */
 void ngx_http_aoai_aad_count_request(ngx_http_aoai_aad_identity_t *identity,

@@ -25,6 +25,9 @@ static ngx_http_aoai_aad_slot_t *ngx_http_aoai_aad_add_slot(
     ngx_slab_pool_t *shpool, ngx_http_aoai_aad_shared_t *shared);
 static void ngx_http_aoai_aad_describe(ngx_http_aoai_aad_token_t *to,
     aad_token_t *from);
+static void ngx_http_aoai_aad_keep_report(
+    ngx_http_aoai_aad_identity_t *identity, ngx_http_aoai_aad_state_t *state,
+    aad_report_t *report, size_t only);
 static ngx_uint_t ngx_http_aoai_aad_log_due(time_t *logged);
 static ngx_int_t ngx_http_aoai_aad_lock(
     ngx_http_aoai_aad_identity_t *identity, ngx_http_aoai_aad_state_t *state);
@@ -194,6 +197,7 @@ ngx_http_aoai_aad_wipe(ngx_http_aoai_aad_slot_t *slot)
 
     ngx_explicit_memzero(slot->record, sizeof(slot->record));
 
+    ngx_memzero(slot->report, sizeof(slot->report));
     ngx_memzero(&slot->counters, sizeof(ngx_http_aoai_aad_counters_t));
 }
 
@@ -350,7 +354,7 @@ ngx_http_aoai_aad_release(ngx_http_aoai_aad_identity_t *identity)
  */
 ngx_int_t
 ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
-    aad_token_t *token)
+    aad_token_t *token, aad_report_t *report, size_t only)
 {
     aad_moment_t                 now;
     ngx_http_aoai_aad_slot_t    *slot;
@@ -375,7 +379,11 @@ ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
 
     state.tokens++;
     state.record = !state.record;
+    state.fetched = ngx_time();
+    state.failing_since = 0;
     state.failure_logged = 0;
+
+    ngx_http_aoai_aad_keep_report(identity, &state, report, only);
 
     record = &slot->record[state.record];
 
@@ -419,7 +427,7 @@ ngx_http_aoai_aad_describe(ngx_http_aoai_aad_token_t *to, aad_token_t *from)
  */
 ngx_uint_t
 ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
-    int retry_after)
+    int retry_after, aad_report_t *report, size_t only)
 {
     ngx_uint_t                 log;
     aad_moment_t               now;
@@ -436,6 +444,14 @@ ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
         return 0;
     }
 
+    if (state.life.failures == 1) {
+        state.failing_since = ngx_time();
+    }
+
+    if (report) {
+        ngx_http_aoai_aad_keep_report(identity, &state, report, only);
+    }
+
     /* that the token is gone now is news, too */
 
     if (state.life.tries == 1) {
@@ -447,6 +463,22 @@ ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
     ngx_http_aoai_aad_unlock(identity, &state);
 
     return log;
+}
+
+
+/* It is in force with the state. */
+static void
+ngx_http_aoai_aad_keep_report(ngx_http_aoai_aad_identity_t *identity,
+    ngx_http_aoai_aad_state_t *state, aad_report_t *report, size_t only)
+{
+    ngx_http_aoai_aad_report_t  *reports;
+
+    reports = identity->slot->report;
+
+    ngx_http_aoai_aad_write_report(identity, &reports[!state->report],
+                                   &reports[state->report], report, only);
+
+    state->report = !state->report;
 }
 
 
@@ -531,6 +563,29 @@ ngx_http_aoai_aad_retry_msec(ngx_http_aoai_aad_identity_t *identity)
     left_ms = state.life.refresh_at_ms - now.monotonic_ms;
 
     return left_ms > 0 ? (ngx_msec_t) left_ms : 0;
+}
+
+
+/* Returns NGX_DECLINED where the slot is another identity's by now. */
+ngx_int_t
+ngx_http_aoai_aad_snapshot(ngx_http_aoai_aad_identity_t *identity,
+    ngx_http_aoai_aad_snapshot_t *snapshot)
+{
+    ngx_http_aoai_aad_slot_t  *slot;
+
+    if (ngx_http_aoai_aad_lock(identity, &snapshot->state) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    slot = identity->slot;
+
+    snapshot->token = slot->record[snapshot->state.record].token;
+    snapshot->report = slot->report[snapshot->state.report];
+    snapshot->counters = slot->counters;
+
+    ngx_http_aoai_aad_unlock(identity, NULL);
+
+    return NGX_OK;
 }
 
 

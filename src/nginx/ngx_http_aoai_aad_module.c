@@ -115,6 +115,13 @@ static ngx_command_t  ngx_http_aoai_aad_commands[] = {
       0,
       NULL },
 
+    { ngx_string("aoai_aad_status"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_aoai_aad_set_status,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -218,6 +225,8 @@ ngx_http_aoai_aad_create_loc_conf(ngx_conf_t *cf)
      *     alcf->mode_place = { { 0, NULL }, 0 };
      *     alcf->scope_place = { { 0, NULL }, 0 };
      *     alcf->authority_place = { { 0, NULL }, 0 };
+     *     alcf->status_form = 0;
+     *     alcf->status_place = { { 0, NULL }, 0 };
      *     alcf->identity = NULL;
      *     alcf->handler = NULL;
      *     alcf->allowed_upstream = NULL;
@@ -262,6 +271,10 @@ ngx_http_aoai_aad_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     if (conf->proxy.data == NULL) {
         conf->proxy = prev->proxy;
+    }
+
+    if (ngx_http_aoai_aad_check_status(cf, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
     return ngx_http_aoai_aad_merge_handler(cf, prev, conf);

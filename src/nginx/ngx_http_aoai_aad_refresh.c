@@ -222,7 +222,7 @@ ngx_http_aoai_aad_start(ngx_http_aoai_aad_identity_t *identity)
     if (ngx_thread_task_post(identity->thread_pool, identity->task)
         != NGX_OK)
     {
-        (void) ngx_http_aoai_aad_failed(identity, 0);
+        (void) ngx_http_aoai_aad_failed(identity, 0, NULL, 0);
         return NGX_DECLINED;
     }
 
@@ -278,7 +278,10 @@ ngx_http_aoai_aad_done(ngx_event_t *ev)
 
         ngx_http_aoai_aad_count_fetch(identity, AAD_OK, &fetch->report);
 
-        if (ngx_http_aoai_aad_store(identity, &fetch->token) == NGX_OK) {
+        if (ngx_http_aoai_aad_store(identity, &fetch->token, &fetch->report,
+                                    fetch->only)
+            == NGX_OK)
+        {
             ngx_http_aoai_aad_log_token(identity, &fetch->token);
         }
 
@@ -295,7 +298,8 @@ ngx_http_aoai_aad_done(ngx_event_t *ev)
 
         last = &fetch->report.attempts[fetch->report.count - 1];
 
-        level = ngx_http_aoai_aad_failed(identity, last->retry_after)
+        level = ngx_http_aoai_aad_failed(identity, last->retry_after,
+                                         &fetch->report, fetch->only)
                 ? NGX_LOG_ERR : NGX_LOG_INFO;
 
         ngx_http_aoai_aad_log_failure(identity, level, &fetch->report);
