@@ -50,6 +50,7 @@ const aad_credential_type_t  aad_azure_cli = {
     aad_az_get_token,
     NULL,
     NULL,
+    NULL,
     NULL
 };
 

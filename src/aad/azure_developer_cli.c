@@ -54,6 +54,7 @@ const aad_credential_type_t  aad_azure_developer_cli = {
     aad_azd_get_token,
     NULL,
     NULL,
+    NULL,
     NULL
 };
 

@@ -82,7 +82,8 @@ void aad_key_set_destroy(aad_key_set_t *key_set);
  *   tenant=T     "tid", the tenant's GUID; required, once.  No domain: the
  *                token has none, and a domain may go to another tenant.
  *
- * and conditions, each as often as need be, all of which must hold:
+ * and conditions, all of which must hold; the first three as often as need be,
+ * the others once, for a token has one value of them:
  *
  *   roles=R      is in "roles" (app roles, of people and of apps)
  *   groups=G     is in "groups"
@@ -150,6 +151,9 @@ typedef enum {
  * audience, life and conditions, until one lets it pass.  The signature is
  * looked at once, however many rules and tenants there are, and before any of
  * the claims.
+ *
+ * An access token of Entra ID names the app that asked for it, in "appid" or
+ * "azp"; what does not, an ID token for one, is none.
  *
  * 'key_sets' are those of the rules' tenants, in any order; NULL is one that
  * is not there (yet).  AAD_CALLER_UNKNOWN_KEY is returned where a set lacks

@@ -11,16 +11,11 @@
 #include <string.h>
 
 
-static aad_result_t aad_chain_step(aad_call_t *call, size_t step,
-    aad_token_t *token, aad_report_t *report);
-
-
 aad_result_t
 aad_get_token(const aad_settings_t *settings, const aad_hooks_t *hooks,
     int64_t timeout_ms, size_t only, aad_token_t *token, aad_report_t *report)
 {
     size_t        step;
-    int64_t       now_ms;
     aad_call_t    call;
     aad_result_t  result;
 
@@ -29,16 +24,9 @@ aad_get_token(const aad_settings_t *settings, const aad_hooks_t *hooks,
 
     memset(report, 0, sizeof(aad_report_t));
 
-    call.settings = settings;
-    call.hooks = hooks;
-
-    now_ms = hooks->monotonic_ms(hooks->data);
-
-    call.deadline_ms = now_ms + timeout_ms;
-    call.retry_until_ms = now_ms + aad_retry_share_ms(timeout_ms);
+    aad_call_init(&call, settings, hooks, timeout_ms);
 
     if (only < settings->chain_length) {
-        call.more_steps = 0;
         return aad_chain_step(&call, only, token, report);
     }
 
@@ -68,6 +56,23 @@ aad_token_wipe(aad_token_t *token)
 }
 
 
+void
+aad_call_init(aad_call_t *call, const aad_settings_t *settings,
+    const aad_hooks_t *hooks, int64_t timeout_ms)
+{
+    int64_t  now_ms;
+
+    memset(call, 0, sizeof(aad_call_t));
+
+    now_ms = hooks->monotonic_ms(hooks->data);
+
+    call->settings = settings;
+    call->hooks = hooks;
+    call->deadline_ms = now_ms + timeout_ms;
+    call->retry_until_ms = now_ms + aad_retry_share_ms(timeout_ms);
+}
+
+
 int64_t
 aad_time_left_ms(const aad_call_t *call)
 {
@@ -86,7 +91,7 @@ aad_time_left_ms(const aad_call_t *call)
 }
 
 
-static aad_result_t
+aad_result_t
 aad_chain_step(aad_call_t *call, size_t step, aad_token_t *token,
     aad_report_t *report)
 {

@@ -3,7 +3,7 @@
  * Copyright (C) the ngx_http_aoai_aad_module authors
  *
  * The assertion that an app signs to prove who it is: a JWT in JWS compact
- * form; with token_response.c the only file that knows cJSON.
+ * form.
  */
 
 
@@ -30,10 +30,6 @@ static int aad_assertion_claims(int64_t now, const char *client_id,
     const char *token_endpoint, aad_secret_t *assertion);
 static int aad_assertion_sign(EVP_PKEY *key, aad_secret_t *assertion);
 static int aad_append_json(aad_secret_t *text, const cJSON *json);
-static int aad_append_base64(aad_secret_t *text, const unsigned char *data,
-    size_t length);
-static int aad_append_base64url(aad_secret_t *text, const unsigned char *data,
-    size_t length);
 
 
 aad_result_t
@@ -90,7 +86,7 @@ aad_assertion_header(const aad_certificate_t *certificate,
     header = cJSON_CreateObject();
     aad_secret_init(&thumbprint, AAD_ID_BYTES);
 
-    if (aad_append_base64url(&thumbprint, digest, length) == 0
+    if (aad_base64url_append(&thumbprint, digest, length) == 0
         && cJSON_AddStringToObject(header, "alg", "PS256") != NULL
         && cJSON_AddStringToObject(header, "typ", "JWT") != NULL
         && cJSON_AddStringToObject(header, "x5t#S256", thumbprint.data)
@@ -134,7 +130,7 @@ aad_assertion_certificates(const aad_certificate_t *certificate,
 
         aad_secret_init(&text, AAD_BODY_BYTES_MAX);
 
-        rc = aad_append_base64(&text, der, length);
+        rc = aad_base64_append(&text, der, length);
 
         if (rc == 0
             && !cJSON_AddItemToArray(list, cJSON_CreateString(text.data)))
@@ -217,7 +213,7 @@ aad_assertion_sign(EVP_PKEY *key, aad_secret_t *assertion)
                           assertion->length) == 1
         && aad_secret_append(assertion, ".", 1) == 0)
     {
-        rc = aad_append_base64url(assertion, signature, length);
+        rc = aad_base64url_append(assertion, signature, length);
         OPENSSL_cleanse(signature, length);
     }
 
@@ -240,59 +236,9 @@ aad_append_json(aad_secret_t *text, const cJSON *json)
         return -1;
     }
 
-    rc = aad_append_base64url(text, (unsigned char *) printed,
+    rc = aad_base64url_append(text, (unsigned char *) printed,
                               strlen(printed));
     cJSON_free(printed);
 
     return rc;
-}
-
-
-/* RFC 4648 4 */
-static int
-aad_append_base64(aad_secret_t *text, const unsigned char *data,
-    size_t length)
-{
-    size_t         part;
-    unsigned char  encoded[65];
-
-    for ( /* void */ ; length != 0; length -= part, data += part) {
-
-        part = length < 48 ? length : 48;
-
-        if (aad_secret_append(text, (char *) encoded,
-                              EVP_EncodeBlock(encoded, data, (int) part))
-            != 0)
-        {
-            return -1;
-        }
-    }
-
-    return 0;
-}
-
-
-/* RFC 4648 5, without padding */
-static int
-aad_append_base64url(aad_secret_t *text, const unsigned char *data,
-    size_t length)
-{
-    char    *p;
-    size_t   start;
-
-    start = text->length;
-
-    if (aad_append_base64(text, data, length) != 0) {
-        return -1;
-    }
-
-    for (p = text->data + start; *p != '\0'; p++) {
-        *p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
-    }
-
-    while (text->length > start && text->data[text->length - 1] == '=') {
-        text->data[--text->length] = '\0';
-    }
-
-    return 0;
 }

@@ -45,6 +45,7 @@ const aad_credential_type_t  aad_client_certificate = {
     aad_oauth_get_token,
     aad_client_certificate_prove,
     NULL,
+    NULL,
     NULL
 };
 

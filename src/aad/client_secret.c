@@ -40,6 +40,7 @@ const aad_credential_type_t  aad_client_secret = {
     aad_oauth_get_token,
     aad_client_secret_prove,
     NULL,
+    NULL,
     NULL
 };
 

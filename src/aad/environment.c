@@ -20,6 +20,7 @@ static aad_result_t aad_environment_get_token(
 static aad_result_t aad_environment_authenticate(
     const aad_credential_t *credential, aad_call_t *call,
     const char *token_endpoint, aad_secret_t *form);
+static int aad_environment_is_given(const aad_credential_t *credential);
 static int aad_environment_is_set(const aad_credential_t *credential,
     size_t slot);
 
@@ -53,7 +54,8 @@ const aad_credential_type_t  aad_environment = {
     aad_environment_get_token,
     aad_environment_authenticate,
     NULL,
-    NULL
+    NULL,
+    aad_environment_is_given
 };
 
 
@@ -151,6 +153,16 @@ aad_environment_authenticate(const aad_credential_t *credential,
 
     return aad_client_secret_authenticate(call,
                        &credential->values[AAD_ENVIRONMENT_SECRET], form);
+}
+
+
+static int
+aad_environment_is_given(const aad_credential_t *credential)
+{
+    return aad_value_is_given(credential, AAD_APP_TENANT_ID)
+           && aad_value_is_given(credential, AAD_APP_CLIENT_ID)
+           && (aad_value_is_given(credential, AAD_ENVIRONMENT_SECRET)
+               || aad_value_is_given(credential, AAD_CERTIFICATE_FILE));
 }
 
 

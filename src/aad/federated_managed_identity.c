@@ -81,7 +81,8 @@ const aad_credential_type_t  aad_federated_managed_identity = {
     aad_fmi_get_token,
     aad_fmi_authenticate,
     aad_fmi_destroy,
-    "managed_identity"
+    "managed_identity",
+    NULL
 };
 
 

@@ -14,7 +14,7 @@
 #define _GNU_SOURCE
 #endif
 
-#include "aad.h"
+#include "caller.h"
 
 
 #define AAD_BODY_BYTES_MAX          65536
@@ -50,7 +50,19 @@ typedef struct {
     int64_t                 deadline_ms;    /* monotonic */
     int64_t                 retry_until_ms; /* monotonic, before that */
     int                     more_steps;     /* true: another step follows */
+    const aad_secret_t     *assertion;      /* the caller's token, which the
+                                               app asks on behalf of; NULL: it
+                                               asks for itself */
+    aad_refusal_t          *refusal;        /* beside it: what to answer */
 } aad_call_t;
+
+/* The start of a call, with neither step nor attempt. */
+void aad_call_init(aad_call_t *call, const aad_settings_t *settings,
+    const aad_hooks_t *hooks, int64_t timeout_ms);
+
+/* Asks one step of the chain, and adds what it came to to the report. */
+aad_result_t aad_chain_step(aad_call_t *call, size_t step,
+    aad_token_t *token, aad_report_t *report);
 
 
 /*
@@ -86,9 +98,23 @@ int aad_file_read_bytes(const char *path, aad_secret_t *content,
     aad_error_t *error);
 
 
+/*
+ * RFC 4648 4, and its form for URLs, 5, without padding.  They append what
+ * 'data' or 'text' is in the other form and return 0, or -1 like
+ * aad_secret_append(), and where 'text' is no such thing.
+ */
+int aad_base64_append(aad_secret_t *text, const unsigned char *data,
+    size_t length);
+int aad_base64url_append(aad_secret_t *text, const unsigned char *data,
+    size_t length);
+int aad_base64url_decode(const char *text, size_t length,
+    aad_secret_t *decoded);
+
+
 /* Text.  The tests of single characters know ASCII alone, in any locale. */
 int aad_is_unreserved(char c);
 int aad_is_space(char c);
+char aad_lower_case(char c);
 
 /* Ends the text where the mark begins, if it has it. */
 void aad_text_end(char *text, const char *mark);
@@ -468,6 +494,9 @@ typedef struct {
 
     /* the type of credential that this one stands on, NULL: none */
     const char             *inner;
+
+    /* whether there is all that it takes, or that is wrong; NULL: always */
+    int                   (*is_given)(const aad_credential_t *credential);
 } aad_credential_type_t;
 
 struct aad_credential_s {
@@ -559,9 +588,20 @@ int aad_credential_path(const aad_credential_t *credential, const char *name,
 /*
  * Whether words of others repeat a secret of the credential in any usual
  * encoding, or hold a token: they must not get into a log then.  To be asked
- * before the words are cut.
+ * before the words are cut.  aad_call_repeats_secret() looks for the secrets
+ * of the step and for the caller's token.
  */
 int aad_repeats_secret(const aad_credential_t *credential, const char *words);
+int aad_call_repeats_secret(const aad_call_t *call, const char *words);
+
+/*
+ * Reads an error body once more, for what to answer to the caller; after
+ * aad_error_response().
+ */
+void aad_refusal_read(aad_call_t *call, const aad_http_response_t *response);
+
+/* Sets the kind, and what is said of it in general. */
+void aad_refusal_set(aad_refusal_t *refusal, aad_refusal_kind_t kind);
 
 
 #endif /* _AAD_INTERNAL_H_INCLUDED_ */

@@ -54,6 +54,7 @@ const aad_credential_type_t  aad_managed_identity = {
     aad_mi_get_token,
     NULL,
     NULL,
+    NULL,
     NULL
 };
 

@@ -15,6 +15,9 @@
 #define AAD_ASSERTION_TYPE                                                    \
     "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
+#define AAD_GRANT_JWT_BEARER                                                  \
+    "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
 
 /* One request for a token, tried until it is answered for good. */
 typedef struct {
@@ -30,6 +33,7 @@ static aad_result_t aad_oauth_try(aad_oauth_t *oauth, aad_call_t *call,
     aad_token_t *token);
 static aad_result_t aad_oauth_form(const aad_oauth_t *oauth, aad_call_t *call,
     aad_secret_t *form);
+static int aad_oauth_grant(const aad_call_t *call, aad_secret_t *form);
 static aad_result_t aad_oauth_token(const aad_oauth_t *oauth,
     aad_call_t *call, const aad_http_response_t *response,
     aad_token_t *token);
@@ -100,6 +104,11 @@ aad_oauth_try(aad_oauth_t *oauth, aad_call_t *call, aad_token_t *token)
 
     oauth->again = 0;
 
+    if (call->refusal != NULL) {
+        memset(call->refusal, 0, sizeof(aad_refusal_t));
+        call->refusal->reason = "";
+    }
+
     aad_secret_init(&form, AAD_FORM_BYTES_MAX);
 
     result = aad_oauth_form(oauth, call, &form);
@@ -139,6 +148,10 @@ aad_oauth_try(aad_oauth_t *oauth, aad_call_t *call, aad_token_t *token)
 
     response.authority = 1;
 
+    if (call->refusal != NULL && rc != 0) {
+        aad_refusal_set(call->refusal, AAD_REFUSAL_UNAVAILABLE);
+    }
+
     oauth->tries++;
     oauth->again = aad_retry(call, &aad_retry_authority, oauth->tries, rc,
                              &response);
@@ -175,8 +188,7 @@ aad_oauth_form(const aad_oauth_t *oauth, aad_call_t *call, aad_secret_t *form)
                                             form);
 
     if (result == AAD_OK
-        && (aad_secret_append_pair(form, "grant_type", "client_credentials")
-            != 0
+        && (aad_oauth_grant(call, form) != 0
             || aad_secret_append_pair(form, "scope", call->settings->scope)
                != 0))
     {
@@ -184,6 +196,25 @@ aad_oauth_form(const aad_oauth_t *oauth, aad_call_t *call, aad_secret_t *form)
     }
 
     return result;
+}
+
+
+/* RFC 6749 4.4, or RFC 7523 2.1 as the On-Behalf-Of flow has it */
+static int
+aad_oauth_grant(const aad_call_t *call, aad_secret_t *form)
+{
+    if (call->assertion == NULL) {
+        return aad_secret_append_pair(form, "grant_type",
+                                      "client_credentials");
+    }
+
+    return aad_secret_append_pair(form, "grant_type", AAD_GRANT_JWT_BEARER)
+           == 0
+           && aad_secret_append_pair(form, "assertion",
+                                     call->assertion->data) == 0
+           && aad_secret_append_pair(form, "requested_token_use",
+                                     "on_behalf_of") == 0
+           ? 0 : -1;
 }
 
 
@@ -196,12 +227,19 @@ aad_oauth_token(const aad_oauth_t *oauth, aad_call_t *call,
     if (response->status != 200) {
         aad_error_response(call, response, &error);
 
+        if (call->refusal != NULL) {
+            aad_refusal_read(call, response);
+        }
+
     } else if (aad_token_response(&response->body, response->sent_on,
                                   call->hooks->now(call->hooks->data), token,
                                   &error)
                == 0)
     {
         return AAD_OK;
+
+    } else if (call->refusal != NULL) {
+        aad_refusal_set(call->refusal, AAD_REFUSAL_UNAVAILABLE);
     }
 
     return aad_reason(call, AAD_FAILED, "%.200s: %s", oauth->endpoint,

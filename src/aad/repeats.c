@@ -74,6 +74,11 @@ aad_repeats_secret(const aad_credential_t *credential, const char *words)
 
     found = aad_secret_append_text(&copy, words) != 0;
 
+    if (credential == NULL) {
+        aad_secret_wipe(&copy);
+        return found;
+    }
+
     for (v = credential->type->values; v->parameter || v->variable; v++) {
 
         if (found) {
@@ -89,6 +94,39 @@ aad_repeats_secret(const aad_credential_t *credential, const char *words)
                                             aad_value(credential, v->slot));
         }
     }
+
+    aad_secret_wipe(&copy);
+
+    return found;
+}
+
+
+/*
+ * Of the caller's token the header and the claims are found as any token's
+ * are, and what is left is its signature.
+ */
+int
+aad_call_repeats_secret(const aad_call_t *call, const char *words)
+{
+    int            found;
+    aad_secret_t   copy;
+    const char    *signature;
+
+    if (aad_repeats_secret(call->credential, words)) {
+        return 1;
+    }
+
+    signature = call->assertion != NULL ? strrchr(call->assertion->data, '.')
+                                        : NULL;
+
+    if (signature == NULL || signature[1] == '\0') {
+        return 0;
+    }
+
+    aad_secret_init(&copy, AAD_BODY_BYTES_MAX);
+
+    found = aad_secret_append_text(&copy, words) != 0
+            || aad_repeats(&copy, signature + 1, AAD_REPEATS_DEPTH);
 
     aad_secret_wipe(&copy);
 

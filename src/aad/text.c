@@ -55,6 +55,13 @@ aad_is_space(char c)
 }
 
 
+char
+aad_lower_case(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char) (c | 0x20) : c;
+}
+
+
 int
 aad_is_guid(const char *value)
 {

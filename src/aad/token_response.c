@@ -2,21 +2,16 @@
 /*
  * Copyright (C) the ngx_http_aoai_aad_module authors
  *
- * Token and error bodies; with azd_complaint.c and client_assertion.c all
- * that knows cJSON.
+ * Token and error bodies.
  */
 
 
-#include "internal.h"
+#include "json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#include <cjson/cJSON.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 
 
 /* no service issues tokens for longer; such an expiry is a defect */
@@ -51,17 +46,10 @@ static int aad_token_accept(const cJSON *value, aad_token_t *token,
 static int aad_token_expiry(const cJSON *json, const aad_token_names_t *names,
     const cJSON *claims, aad_token_t *token, aad_error_t *error);
 static cJSON *aad_token_claims(const aad_secret_t *token);
-static int aad_base64url_decode(const char *text, size_t length,
-    aad_secret_t *decoded);
-static int aad_json_has_nul(const char *text);
 static int aad_json_integer(const cJSON *json, const char *name,
     int64_t *value);
 static int aad_json_date(const cJSON *json, const char *name,
     int64_t *seconds);
-static const char *aad_json_text(const cJSON *json, const char *name);
-static void aad_json_copy(const cJSON *json, const char *name, char *text,
-    size_t size);
-static void aad_json_wipe(cJSON *json);
 
 
 static const aad_token_names_t  aad_token_names = {
@@ -204,8 +192,8 @@ aad_error_read(aad_call_t *call, const cJSON *json,
     aad_error_id(call, json, error, "trace_id", "traceId",
                  attempt->trace_id);
 
-    if (aad_repeats_secret(call->credential, code)
-        || aad_repeats_secret(call->credential, message))
+    if (aad_call_repeats_secret(call, code)
+        || aad_call_repeats_secret(call, message))
     {
         code = message = "";
         aad_text_clean(words, sizeof(words), "words that repeat a secret");
@@ -277,7 +265,7 @@ aad_error_code(aad_call_t *call, const cJSON *json, const char *words,
         snprintf(code, sizeof(code), "%s", first);
     }
 
-    if (!aad_repeats_secret(call->credential, code)) {
+    if (!aad_call_repeats_secret(call, code)) {
         snprintf(call->attempt->code, sizeof(call->attempt->code), "%s",
                  code);
     }
@@ -301,7 +289,7 @@ aad_error_id(aad_call_t *call, const cJSON *json, const cJSON *error,
         text = aad_json_text(error, other_name);
     }
 
-    if (text[0] != '\0' && !aad_repeats_secret(call->credential, text)) {
+    if (text[0] != '\0' && !aad_call_repeats_secret(call, text)) {
         aad_text_clean(id, AAD_ID_BYTES, text);
     }
 }
@@ -503,67 +491,6 @@ aad_token_claims(const aad_secret_t *token)
 }
 
 
-/* RFC 4648 5, without padding.  Returns 0, or -1 on what is no base64url. */
-static int
-aad_base64url_decode(const char *text, size_t length, aad_secret_t *decoded)
-{
-    int            n;
-    char           quad[4];
-    size_t         i, j, left;
-    unsigned char  bytes[3];
-
-    for (i = 0; i < length; i += 4) {
-
-        left = length - i < 4 ? length - i : 4;
-
-        if (left == 1) {
-            return -1;
-        }
-
-        for (j = 0; j < 4; j++) {
-            quad[j] = j >= left ? '='
-                      : text[i + j] == '-' ? '+'
-                      : text[i + j] == '_' ? '/' : text[i + j];
-        }
-
-        n = EVP_DecodeBlock(bytes, (unsigned char *) quad, 4);
-
-        if (n != 3
-            || aad_secret_append(decoded, (char *) bytes, left - 1) != 0)
-        {
-            return -1;
-        }
-    }
-
-    return 0;
-}
-
-
-/* Whether an escape stands for NUL, or for nothing, which cJSON makes NUL. */
-static int
-aad_json_has_nul(const char *text)
-{
-    for (text = strchr(text, '\\'); text != NULL;
-         text = strchr(text, '\\'))
-    {
-        text++;
-
-        if (*text == 'u'
-            && (strspn(text + 1, "0123456789abcdefABCDEF") < 4
-                || strncmp(text + 1, "0000", 4) == 0))
-        {
-            return 1;
-        }
-
-        if (*text != '\0') {
-            text++;
-        }
-    }
-
-    return 0;
-}
-
-
 /* A number, or a string of digits, as managed identity endpoints send it. */
 static int
 aad_json_integer(const cJSON *json, const char *name, int64_t *value)
@@ -574,13 +501,7 @@ aad_json_integer(const cJSON *json, const char *name, int64_t *value)
     item = cJSON_GetObjectItemCaseSensitive(json, name);
 
     if (cJSON_IsNumber(item)) {
-
-        if (!(item->valuedouble > -1e15 && item->valuedouble < 1e15)) {
-            return -1;
-        }
-
-        *value = (int64_t) item->valuedouble;
-        return 0;
+        return aad_json_number(json, name, value);
     }
 
     if (!cJSON_IsString(item) || strlen(item->valuestring) > 15) {
@@ -607,43 +528,4 @@ static int
 aad_json_date(const cJSON *json, const char *name, int64_t *seconds)
 {
     return aad_date(aad_json_text(json, name), seconds);
-}
-
-
-static const char *
-aad_json_text(const cJSON *json, const char *name)
-{
-    const cJSON  *item;
-
-    item = cJSON_GetObjectItemCaseSensitive(json, name);
-
-    return cJSON_IsString(item) ? item->valuestring : "";
-}
-
-
-static void
-aad_json_copy(const cJSON *json, const char *name, char *text, size_t size)
-{
-    aad_text_clean(text, size, aad_json_text(json, name));
-}
-
-
-/* cJSON frees without wiping */
-static void
-aad_json_wipe(cJSON *json)
-{
-    cJSON  *item;
-
-    if (json == NULL) {
-        return;
-    }
-
-    for (item = json->child; item != NULL; item = item->next) {
-
-        if (item->valuestring != NULL) {
-            OPENSSL_cleanse(item->valuestring, strlen(item->valuestring));
-        }
-    }
-
-    cJSON_Delete(json);
 }

@@ -90,7 +90,8 @@ const aad_credential_type_t  aad_workload_identity = {
     aad_wi_get_token,
     aad_wi_authenticate,
     aad_wi_destroy,
-    NULL
+    NULL,
+    aad_wi_is_given
 };
 
 

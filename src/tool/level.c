@@ -61,6 +61,7 @@ static const tool_level_directive_t  tool_level_directives[] = {
     { "aoai_aad_allowed_hosts", 0, 0, 0, 0, NULL },
     { "aoai_aad_cache_size", 0, 0, 0, 0, NULL },
     { "aoai_aad_caller", 0, 0, 0, 0, NULL },
+    { "aoai_aad_on_behalf_of_max_age", 0, 0, 0, 0, NULL },
     { "aoai_aad_status", 0, 0, 0, 0, NULL },
     { NULL, 0, 0, 0, 0, NULL }
 };
@@ -195,12 +196,16 @@ tool_level_on(tool_level_t *level, char **arguments, size_t count,
     (void) count;
     (void) environment;
 
-    if (strcmp(arguments[0], "on") == 0) {
+    /* there is no caller here; the app's own token tries its credential */
+
+    if (strcmp(arguments[0], "on") == 0
+        || strcmp(arguments[0], "on_behalf_of") == 0)
+    {
         level->on = 1;
 
     } else if (strcmp(arguments[0], "off") != 0) {
-        return aad_error(error, "\"%s\" is wrong, it must be \"on\" or "
-                         "\"off\"", arguments[0]);
+        return aad_error(error, "\"%s\" is wrong, it must be \"on\", "
+                         "\"off\" or \"on_behalf_of\"", arguments[0]);
     }
 
     return 0;
