@@ -15,8 +15,9 @@
 #include "aad.h"
 
 
-/* of the one document that aad_get_key_set() makes */
-#define AAD_KEY_SET_BYTES_MAX       32768
+/* of the one document that aad_get_key_set() makes, kept where a token may be:
+   more than thirty keys */
+#define AAD_KEY_SET_BYTES_MAX       AAD_TOKEN_BYTES_MAX
 
 /* how far two clocks may be apart, for "exp" and "nbf" */
 #define AAD_CALLER_LEEWAY_S         60
@@ -176,6 +177,20 @@ aad_caller_result_t aad_caller_check(const char *token, size_t length,
  */
 int aad_caller_expires_on(const char *token, size_t length,
     int64_t *expires_on);
+
+
+/* Makes digests, one after the other; for one thread at a time. */
+typedef struct aad_token_digest_s  aad_token_digest_t;
+
+/* Returns one that the caller owns, or NULL when libcrypto or memory fail. */
+aad_token_digest_t *aad_token_digest_create(void);
+
+/* NULL is allowed. */
+void aad_token_digest_destroy(aad_token_digest_t *digest);
+
+/* The SHA-256 of a token.  Returns 0, or -1 when libcrypto fails. */
+int aad_token_digest(aad_token_digest_t *digest, const char *token,
+    size_t length, unsigned char bytes[AAD_DIGEST_BYTES]);
 
 
 /*

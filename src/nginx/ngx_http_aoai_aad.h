@@ -16,11 +16,16 @@
 #include <ngx_http.h>
 
 #include "aad.h"
+#include "caller.h"
 #include "ngx_http_aoai_aad_counters.h"
 
 
-#define NGX_HTTP_AOAI_AAD_OFF   0
-#define NGX_HTTP_AOAI_AAD_ON    1
+#define NGX_HTTP_AOAI_AAD_OFF           0
+#define NGX_HTTP_AOAI_AAD_ON            1
+#define NGX_HTTP_AOAI_AAD_ON_BEHALF_OF  2
+
+/* a fetch may take as long, however little time a request has */
+#define NGX_HTTP_AOAI_AAD_FETCH_MSEC    10000
 
 
 /* what is known of a token besides its bytes */
@@ -124,6 +129,7 @@ typedef struct {
 
 typedef struct ngx_http_aoai_aad_fetch_s  ngx_http_aoai_aad_fetch_t;
 typedef struct ngx_http_aoai_aad_refusal_s  ngx_http_aoai_aad_refusal_t;
+typedef struct ngx_http_aoai_aad_callers_s  ngx_http_aoai_aad_callers_t;
 
 
 /* a slot without the token */
@@ -135,15 +141,19 @@ typedef struct {
 } ngx_http_aoai_aad_snapshot_t;
 
 
-/* Equal settings are one identity, however many locations use it. */
+/*
+ * Equal settings are one identity, however many locations use it.  A tenant's
+ * key set is one too: all that is fetched ahead of time, kept for all workers
+ * and waited for goes the same way.
+ */
 typedef struct {
     ngx_str_t                       name;
     aad_settings_t                  settings;
     u_char                          digest[AAD_DIGEST_BYTES];
     ngx_msec_t                      timeout;    /* of a fetch */
-    ngx_http_aoai_aad_slot_t       *slot;
+    char                           *tenant_id;  /* of a key set, else NULL */
+    ngx_http_aoai_aad_slot_t       *slot;       /* NULL: on behalf of */
     ngx_slab_pool_t                *shpool;     /* of the slot */
-    ngx_thread_pool_t              *thread_pool;
 
     /* this worker's own, as of that sequence */
     ngx_atomic_uint_t               sequence;
@@ -152,12 +162,18 @@ typedef struct {
     ngx_http_aoai_aad_token_t       token;
     ngx_str_t                       header;     /* the whole line, with CRLF;
                                                    empty: no token */
+    aad_key_set_t                  *key_set;
+    uint32_t                        key_set_version;
     ngx_queue_t                     waiting;
     ngx_event_t                     refresh;
     ngx_event_t                     watch;
     ngx_thread_task_t              *task;
     unsigned                        fetching:1;
     unsigned                        late:1;     /* and said so in the log */
+
+    /* on behalf of callers */
+    time_t                          behalf_logged;
+    time_t                          denial_logged;
 } ngx_http_aoai_aad_identity_t;
 
 
@@ -180,10 +196,20 @@ typedef struct {
 
 typedef struct {
     ngx_array_t                     identities; /* identity_t * */
+    ngx_array_t                     behalf;     /* those that others stand
+                                                   behind; identity_t * */
+    ngx_array_t                     key_sets;   /* identity_t * */
+    ngx_array_t                     fetched;    /* identities, key sets */
     ngx_array_t                    *default_chain;
     size_t                          cache_size;
     ngx_http_aoai_aad_totals_t     *totals;     /* in shared memory where
                                                    there is some; never NULL */
+    ngx_http_aoai_aad_callers_t    *callers;    /* NULL: no location asks */
+    aad_token_digest_t             *token_digest;   /* this worker's */
+    ngx_thread_pool_t              *thread_pool;
+    ngx_queue_t                     exchanges;  /* of this worker */
+    ngx_uint_t                      exchanging;
+    ngx_event_t                     exchange_watch;
 
     /* proxy_pass's own */
     ngx_http_handler_pt             proxy_handler;
@@ -211,7 +237,10 @@ typedef struct {
     ngx_str_t                       proxy;          /* "": off */
     ngx_array_t                    *allowed_hosts;  /* host_t */
     ngx_msec_t                      timeout;
+    ngx_array_t                    *callers;        /* caller_rule_t * */
+    ngx_msec_t                      behalf_max_age; /* 0: the token's life */
     ngx_http_aoai_aad_place_t       mode_place;     /* not inherited */
+    ngx_http_aoai_aad_place_t       callers_place;  /* not inherited */
     ngx_http_aoai_aad_place_t       scope_place;
     ngx_http_aoai_aad_place_t       authority_place;
 
@@ -222,25 +251,62 @@ typedef struct {
     /* found while the levels are merged; NULL where nothing is to be done */
     ngx_http_aoai_aad_identity_t   *identity;
     ngx_http_handler_pt             handler;        /* what proxy_pass set */
+    ngx_array_t                    *key_sets;       /* identity_t *, of the
+                                                       callers' tenants */
+    u_char                          callers_digest[AAD_DIGEST_BYTES];
+    unsigned                        asks_callers:1; /* for a token */
 
     /* this worker's verdict on the location's fixed upstream */
     ngx_http_upstream_srv_conf_t   *allowed_upstream;
 } ngx_http_aoai_aad_loc_conf_t;
 
 
+/* what a request gets that does not go upstream; static texts */
+typedef struct {
+    ngx_uint_t                      status;
+    const char                     *code;
+    const char                     *message;
+    const char                     *error;      /* of WWW-Authenticate; "": the
+                                                   header alone, NULL: none */
+    const char                     *reason;
+    ngx_str_t                       claims;
+    ngx_msec_t                      retry_after;    /* 0: not said */
+} ngx_http_aoai_aad_answer_t;
+
+
+/* a token that was exchanged for the caller's */
+typedef struct {
+    ngx_str_t                       header;     /* as of an identity */
+    time_t                          usable_until;
+    time_t                          created;
+    ngx_http_aoai_aad_token_t       token;
+} ngx_http_aoai_aad_behalf_t;
+
+
 typedef struct {
     ngx_http_request_t             *request;
-    ngx_http_aoai_aad_identity_t   *identity;   /* waited for */
+    ngx_http_aoai_aad_identity_t   *identity;   /* of the location */
     ngx_http_aoai_aad_cache_status_e   cache_status;
     ngx_msec_t                      wait_started;
     ngx_msec_t                      wait_time;
     ngx_queue_t                     queue;
+    ngx_queue_t                    *queued;     /* where; NULL: nowhere */
     ngx_event_t                     event;
+    ngx_http_aoai_aad_answer_t     *answer;
+    aad_caller_t                   *caller;     /* NULL: not validated */
+    ngx_array_t                    *callers;    /* by these rules */
+    ngx_uint_t                      keys;       /* asked for a newer key set
+                                                   than these; 0: none */
+    ngx_http_aoai_aad_behalf_t     *behalf;
+    ngx_uint_t                      exchanges;  /* waited for */
+    u_char                          token_digest[AAD_DIGEST_BYTES];
     ngx_int_t                     (*create_request)(ngx_http_request_t *r);
-    ngx_uint_t                      token;      /* the one sent, 0: none */
+    ngx_uint_t                      token;      /* the one sent */
     ngx_http_aoai_aad_refusal_t    *refusal;
     unsigned                        waiting:1;
     unsigned                        timed_out:1;
+    unsigned                        digested:1;
+    unsigned                        sent:1;     /* with a token */
     unsigned                        counted:1;
 } ngx_http_aoai_aad_ctx_t;
 
@@ -271,8 +337,8 @@ void ngx_http_aoai_aad_check_lists(ngx_conf_t *cf,
 void ngx_http_aoai_aad_set_place(ngx_conf_t *cf,
     ngx_http_aoai_aad_place_t *place);
 ngx_int_t ngx_http_aoai_aad_is_new(ngx_conf_t *cf, void *one, void *other);
-void ngx_http_aoai_aad_warn(ngx_conf_t *cf, ngx_http_aoai_aad_place_t *place,
-    const char *name, const char *text);
+void ngx_http_aoai_aad_log_at(ngx_conf_t *cf, ngx_uint_t level,
+    ngx_http_aoai_aad_place_t *place, const char *name, const char *text);
 
 /* location */
 ngx_int_t ngx_http_aoai_aad_check_location(ngx_conf_t *cf,
@@ -290,10 +356,67 @@ char *ngx_http_aoai_aad_check_status(ngx_conf_t *cf,
 /* access */
 ngx_int_t ngx_http_aoai_aad_access_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_aoai_aad_precontent_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_aoai_aad_prepare(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
+    ngx_queue_t **queue);
+ngx_str_t *ngx_http_aoai_aad_authorization(
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
 ngx_http_aoai_aad_ctx_t *ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r);
+
+/* wait */
+ngx_int_t ngx_http_aoai_aad_wait(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
+    ngx_queue_t *queue);
+ngx_int_t ngx_http_aoai_aad_go_on(ngx_http_request_t *r,
+    ngx_http_aoai_aad_ctx_t *ctx);
+void ngx_http_aoai_aad_wake(ngx_queue_t *queue);
+void ngx_http_aoai_aad_dismiss(ngx_queue_t *queue);
+int ngx_http_aoai_aad_cancelled(void *data);
+
+/* answer */
 ngx_int_t ngx_http_aoai_aad_unavailable(ngx_http_request_t *r);
-ngx_int_t ngx_http_aoai_aad_answer(ngx_http_request_t *r, ngx_uint_t status,
-    ngx_str_t *body);
+ngx_int_t ngx_http_aoai_aad_answer(ngx_http_request_t *r,
+    ngx_http_aoai_aad_answer_t *answer);
+
+/* caller */
+char *ngx_http_aoai_aad_caller(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+void ngx_http_aoai_aad_check_idle_callers(ngx_conf_t *cf,
+    ngx_http_aoai_aad_loc_conf_t *alcf);
+char *ngx_http_aoai_aad_check_callers(ngx_conf_t *cf,
+    ngx_http_aoai_aad_loc_conf_t *alcf);
+ngx_int_t ngx_http_aoai_aad_check_caller(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
+    ngx_queue_t **queue);
+ngx_int_t ngx_http_aoai_aad_caller_token(ngx_http_request_t *r,
+    ngx_http_aoai_aad_ctx_t *ctx, ngx_str_t *token);
+ngx_int_t ngx_http_aoai_aad_refuse_caller(ngx_http_request_t *r,
+    ngx_http_aoai_aad_ctx_t *ctx, ngx_http_aoai_aad_answer_t *answer);
+
+/* key_set */
+ngx_int_t ngx_http_aoai_aad_add_key_set(ngx_conf_t *cf,
+    ngx_http_aoai_aad_loc_conf_t *alcf, const char *tenant_id);
+aad_result_t ngx_http_aoai_aad_get_key_set(
+    ngx_http_aoai_aad_identity_t *key_set, aad_token_t *token,
+    aad_report_t *report);
+ngx_int_t ngx_http_aoai_aad_read_key_set(
+    ngx_http_aoai_aad_identity_t *key_set, u_char *document, size_t length);
+ngx_uint_t ngx_http_aoai_aad_is_refreshing(
+    ngx_http_aoai_aad_identity_t *key_set);
+
+/* callers_zone */
+ngx_int_t ngx_http_aoai_aad_add_callers_zone(ngx_conf_t *cf,
+    ngx_http_aoai_aad_main_conf_t *amcf);
+
+/* behalf */
+ngx_int_t ngx_http_aoai_aad_init_behalf(ngx_cycle_t *cycle,
+    ngx_http_aoai_aad_main_conf_t *amcf);
+ngx_int_t ngx_http_aoai_aad_act_on_behalf(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
+    ngx_queue_t **queue);
+void ngx_http_aoai_aad_drop_behalf(ngx_http_request_t *r,
+    ngx_http_aoai_aad_identity_t *identity, ngx_http_aoai_aad_ctx_t *ctx);
+
 
 /* send */
 ngx_int_t ngx_http_aoai_aad_content_handler(ngx_http_request_t *r);
@@ -310,6 +433,9 @@ ngx_int_t ngx_http_aoai_aad_rewrite_head(ngx_pool_t *pool, ngx_buf_t *b,
 ngx_int_t ngx_http_aoai_aad_add_zone(ngx_conf_t *cf,
     ngx_http_aoai_aad_main_conf_t *amcf);
 ngx_int_t ngx_http_aoai_aad_init_module(ngx_cycle_t *cycle);
+void ngx_http_aoai_aad_keep_out_of_dumps(ngx_shm_zone_t *zone);
+ngx_uint_t ngx_http_aoai_aad_is_alive(ngx_pid_t pid);
+ngx_uint_t ngx_http_aoai_aad_log_due(time_t *logged);
 ngx_int_t ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity);
 ngx_int_t ngx_http_aoai_aad_lease(ngx_http_aoai_aad_identity_t *identity,
     ngx_msec_t *delay);
@@ -353,10 +479,11 @@ ngx_int_t ngx_http_aoai_aad_init_process(ngx_cycle_t *cycle);
 void ngx_http_aoai_aad_exit_process(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_aoai_aad_fetch(ngx_http_aoai_aad_identity_t *identity);
 void ngx_http_aoai_aad_refresh(ngx_http_aoai_aad_identity_t *identity);
-void ngx_http_aoai_aad_wait(ngx_http_aoai_aad_identity_t *identity,
-    ngx_queue_t *queue);
-void ngx_http_aoai_aad_leave(ngx_queue_t *queue);
+void ngx_http_aoai_aad_watch(ngx_http_aoai_aad_identity_t *identity);
 
+
+/* clocks and cancellation, for what runs in a thread */
+extern const aad_hooks_t  ngx_http_aoai_aad_hooks;
 
 extern ngx_module_t  ngx_http_aoai_aad_module;
 

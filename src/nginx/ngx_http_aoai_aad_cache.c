@@ -28,15 +28,15 @@ static void ngx_http_aoai_aad_describe(ngx_http_aoai_aad_token_t *to,
 static void ngx_http_aoai_aad_keep_report(
     ngx_http_aoai_aad_identity_t *identity, ngx_http_aoai_aad_state_t *state,
     aad_report_t *report, size_t only);
-static ngx_uint_t ngx_http_aoai_aad_log_due(time_t *logged);
 static ngx_int_t ngx_http_aoai_aad_lock(
     ngx_http_aoai_aad_identity_t *identity, ngx_http_aoai_aad_state_t *state);
 static void ngx_http_aoai_aad_unlock(ngx_http_aoai_aad_identity_t *identity,
     ngx_http_aoai_aad_state_t *state);
 static void ngx_http_aoai_aad_commit(ngx_http_aoai_aad_slot_t *slot,
     ngx_http_aoai_aad_state_t *state);
-static ngx_int_t ngx_http_aoai_aad_is_alive(ngx_pid_t pid);
 static ngx_int_t ngx_http_aoai_aad_copy(
+    ngx_http_aoai_aad_identity_t *identity);
+static ngx_int_t ngx_http_aoai_aad_copy_key_set(
     ngx_http_aoai_aad_identity_t *identity);
 
 
@@ -83,20 +83,17 @@ ngx_http_aoai_aad_init_zone(ngx_shm_zone_t *zone, void *data)
         ngx_queue_init(&shared->slots);
         shpool->data = shared;
 
-#ifdef MADV_DONTDUMP
-        /* a core file of a worker shall hold no token of the others */
-        (void) madvise(zone->shm.addr, zone->shm.size, MADV_DONTDUMP);
-#endif
+        ngx_http_aoai_aad_keep_out_of_dumps(zone);
     }
 
     shpool->log_nomem = 0;
     amcf->totals = &shared->totals;
 
-    identity = amcf->identities.elts;
+    identity = amcf->fetched.elts;
 
     /* first those that are there, lest their slots be taken for new ones */
 
-    for (i = 0; i < amcf->identities.nelts; i++) {
+    for (i = 0; i < amcf->fetched.nelts; i++) {
 
         identity[i]->shpool = shpool;
 
@@ -107,7 +104,7 @@ ngx_http_aoai_aad_init_zone(ngx_shm_zone_t *zone, void *data)
         }
     }
 
-    for (i = 0; i < amcf->identities.nelts; i++) {
+    for (i = 0; i < amcf->fetched.nelts; i++) {
 
         if (identity[i]->slot) {
             continue;
@@ -119,8 +116,8 @@ ngx_http_aoai_aad_init_zone(ngx_shm_zone_t *zone, void *data)
             ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0,
                           "\"aoai_aad_cache_size\" is too small for %ui "
                           "identities, make it at least %uzk",
-                          amcf->identities.nelts,
-                          (amcf->identities.nelts + 4)
+                          amcf->fetched.nelts,
+                          (amcf->fetched.nelts + 4)
                           * (sizeof(ngx_http_aoai_aad_slot_t) / 1024 + 8));
             return NGX_ERROR;
         }
@@ -131,6 +128,16 @@ ngx_http_aoai_aad_init_zone(ngx_shm_zone_t *zone, void *data)
     }
 
     return NGX_OK;
+}
+
+
+/* a core file of a worker shall hold no token of the others */
+void
+ngx_http_aoai_aad_keep_out_of_dumps(ngx_shm_zone_t *zone)
+{
+#ifdef MADV_DONTDUMP
+    (void) madvise(zone->shm.addr, zone->shm.size, MADV_DONTDUMP);
+#endif
 }
 
 
@@ -152,11 +159,11 @@ ngx_http_aoai_aad_init_module(ngx_cycle_t *cycle)
 
     amcf = ngx_http_aoai_aad_cycle_conf(cycle);
 
-    if (amcf == NULL || amcf->identities.nelts == 0) {
+    if (amcf == NULL || amcf->fetched.nelts == 0) {
         return NGX_OK;
     }
 
-    identity = amcf->identities.elts;
+    identity = amcf->fetched.elts;
     shpool = identity[0]->shpool;
     shared = shpool->data;
 
@@ -164,7 +171,7 @@ ngx_http_aoai_aad_init_module(ngx_cycle_t *cycle)
 
     shared->configuration++;
 
-    for (i = 0; i < amcf->identities.nelts; i++) {
+    for (i = 0; i < amcf->fetched.nelts; i++) {
         identity[i]->slot->configuration = shared->configuration;
     }
 
@@ -268,8 +275,8 @@ ngx_http_aoai_aad_add_slot(ngx_slab_pool_t *shpool,
 
 
 /*
- * Whether there is a token to send now, in identity->header: the question of
- * every request.  No lock is taken while the worker's copy is the newest.
+ * Whether there is a token to send now, in identity->header, or a key set to
+ * check with, in identity->key_set: the question of every request.  No lock is taken while the worker's copy is the newest.
  */
 ngx_int_t
 ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity)
@@ -282,7 +289,7 @@ ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity)
         return 0;
     }
 
-    if (identity->header.len == 0) {
+    if (identity->header.len == 0 && identity->key_set == NULL) {
         return 0;
     }
 
@@ -527,7 +534,7 @@ ngx_http_aoai_aad_denied(ngx_http_aoai_aad_identity_t *identity)
 
 
 /* at the first time, and every hour */
-static ngx_uint_t
+ngx_uint_t
 ngx_http_aoai_aad_log_due(time_t *logged)
 {
     time_t  now;
@@ -641,7 +648,7 @@ ngx_http_aoai_aad_commit(ngx_http_aoai_aad_slot_t *slot,
 
 
 /* a worker that was killed gives nothing back */
-static ngx_int_t
+ngx_uint_t
 ngx_http_aoai_aad_is_alive(ngx_pid_t pid)
 {
     return kill(pid, 0) == 0 || ngx_errno != NGX_ESRCH;
@@ -652,6 +659,9 @@ ngx_http_aoai_aad_is_alive(ngx_pid_t pid)
 void
 ngx_http_aoai_aad_forget(ngx_http_aoai_aad_identity_t *identity)
 {
+    aad_key_set_destroy(identity->key_set);
+    identity->key_set = NULL;
+
     if (identity->header.data) {
         ngx_explicit_memzero(identity->header.data, identity->header.len);
         ngx_free(identity->header.data);
@@ -683,6 +693,10 @@ ngx_http_aoai_aad_copy(ngx_http_aoai_aad_identity_t *identity)
     ngx_http_aoai_aad_record_t  *record;
 
     static const char  name[] = "Authorization: Bearer ";
+
+    if (identity->tenant_id) {
+        return ngx_http_aoai_aad_copy_key_set(identity);
+    }
 
     ngx_http_aoai_aad_forget(identity);
 
@@ -719,4 +733,51 @@ ngx_http_aoai_aad_copy(ngx_http_aoai_aad_identity_t *identity)
     ngx_http_aoai_aad_unlock(identity, NULL);
 
     return p ? NGX_OK : NGX_ERROR;
+}
+
+
+/* It is read again when there is a new one only, and without the lock. */
+static ngx_int_t
+ngx_http_aoai_aad_copy_key_set(ngx_http_aoai_aad_identity_t *identity)
+{
+    u_char                      *document;
+    size_t                       length;
+    ngx_int_t                    rc;
+    ngx_uint_t                   tokens;
+    ngx_http_aoai_aad_state_t    state;
+    ngx_http_aoai_aad_record_t  *record;
+
+    document = ngx_alloc(AAD_KEY_SET_BYTES_MAX, ngx_cycle->log);
+    if (document == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_aoai_aad_lock(identity, &state) != NGX_OK) {
+        ngx_free(document);
+        ngx_http_aoai_aad_forget(identity);
+        return NGX_DECLINED;
+    }
+
+    tokens = identity->tokens;
+
+    identity->sequence = identity->slot->sequence;
+    identity->life = state.life;
+    identity->tokens = state.tokens;
+
+    record = &identity->slot->record[state.record];
+
+    length = record->length;
+    ngx_memcpy(document, record->data, length);
+
+    ngx_http_aoai_aad_unlock(identity, NULL);
+
+    rc = NGX_OK;
+
+    if (identity->tokens != tokens) {
+        rc = ngx_http_aoai_aad_read_key_set(identity, document, length);
+    }
+
+    ngx_free(document);
+
+    return rc;
 }

@@ -79,7 +79,7 @@ ngx_http_aoai_aad_check_lists(ngx_conf_t *cf,
             ngx_http_aoai_aad_host_text(&host[j], text, sizeof(text));
 
             if (aad_host_warning(&settings, text, &warning) != 0) {
-                ngx_http_aoai_aad_warn(cf, &host[j].place,
+                ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &host[j].place,
                                        "aoai_aad_allowed_hosts", warning.text);
             }
         }
@@ -112,11 +112,11 @@ ngx_http_aoai_aad_check_scope(ngx_conf_t *cf,
     }
 
     if (alcf->scope_place.line) {
-        ngx_http_aoai_aad_warn(cf, &alcf->scope_place, "aoai_aad_scope",
+        ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &alcf->scope_place, "aoai_aad_scope",
                                warning.text);
 
     } else {
-        ngx_http_aoai_aad_warn(cf, &alcf->authority_place,
+        ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &alcf->authority_place,
                                alcf->authority_place.line
                                    ? "aoai_aad_authority_host"
                                    : "AZURE_AUTHORITY_HOST",
@@ -187,7 +187,7 @@ ngx_http_aoai_aad_check_server(ngx_conf_t *cf,
     place.file.len = ngx_strlen(uscf->file_name);
     place.line = uscf->line;
 
-    ngx_http_aoai_aad_warn(cf, &place,
+    ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &place,
                            uscf->flags & NGX_HTTP_UPSTREAM_CREATE
                                ? "upstream" : "proxy_pass",
                            warning.text);
@@ -304,13 +304,13 @@ ngx_http_aoai_aad_is_new(ngx_conf_t *cf, void *one, void *other)
 
 /* as ngx_conf_log_error() at the line that is meant; line 0: at none */
 void
-ngx_http_aoai_aad_warn(ngx_conf_t *cf, ngx_http_aoai_aad_place_t *place,
-    const char *name, const char *text)
+ngx_http_aoai_aad_log_at(ngx_conf_t *cf, ngx_uint_t level,
+    ngx_http_aoai_aad_place_t *place, const char *name, const char *text)
 {
     ngx_conf_file_t  *conf_file, file;
 
     if (place->line == 0) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0, "\"%s\": %s", name, text);
+        ngx_log_error(level, cf->log, 0, "\"%s\": %s", name, text);
         return;
     }
 
@@ -322,7 +322,7 @@ ngx_http_aoai_aad_warn(ngx_conf_t *cf, ngx_http_aoai_aad_place_t *place,
 
     cf->conf_file = &file;
 
-    ngx_conf_log_error(NGX_LOG_WARN, cf, 0, "\"%s\": %s", name, text);
+    ngx_conf_log_error(level, cf, 0, "\"%s\": %s", name, text);
 
     cf->conf_file = conf_file;
 }

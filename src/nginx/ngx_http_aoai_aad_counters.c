@@ -84,6 +84,13 @@ ngx_http_aoai_aad_count_fetch(ngx_http_aoai_aad_identity_t *identity,
 
     amcf = ngx_http_aoai_aad_cycle_conf((ngx_cycle_t *) ngx_cycle);
 
+    if (identity->tenant_id) {
+        (void) ngx_atomic_fetch_add(result == AAD_OK
+                                    ? &amcf->totals->key_fetches
+                                    : &amcf->totals->key_failures, 1);
+        return;
+    }
+
     for (i = 0; i < report->count; i++) {
         ngx_http_aoai_aad_count_step(amcf->totals, &report->attempts[i]);
     }
@@ -137,14 +144,17 @@ ngx_http_aoai_aad_count_step(ngx_http_aoai_aad_totals_t *totals,
 
 
 /*
- * NULL in a worker of an old configuration whose slot was given away.  No lock
- * is taken: one that is being given away is not counted in any more.
+ * NULL where there is no slot, and in a worker of an old configuration whose
+ * slot was given away.  No lock is taken: one that is being given away is not
+ * counted in any more.
  */
 static ngx_http_aoai_aad_counters_t *
 ngx_http_aoai_aad_counters(ngx_http_aoai_aad_identity_t *identity)
 {
-    if (ngx_memcmp(identity->slot->digest, identity->digest, AAD_DIGEST_BYTES)
-        != 0)
+    if (identity->slot == NULL
+        || ngx_memcmp(identity->slot->digest, identity->digest,
+                      AAD_DIGEST_BYTES)
+           != 0)
     {
         return NULL;
     }

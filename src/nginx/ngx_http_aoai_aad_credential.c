@@ -11,7 +11,6 @@
 
 /* a fetch may take so long, however short the requests' patience is: what
    comes too late for one request is there for the next */
-#define NGX_HTTP_AOAI_AAD_FETCH_MSEC      10000
 
 
 static aad_credential_t *ngx_http_aoai_aad_create_credential(ngx_conf_t *cf,
@@ -23,8 +22,8 @@ static ngx_int_t ngx_http_aoai_aad_read_environment(ngx_conf_t *cf,
     ngx_http_aoai_aad_main_conf_t *amcf);
 static void ngx_http_aoai_aad_wipe_environment(void *data);
 static ngx_http_aoai_aad_identity_t *ngx_http_aoai_aad_add_identity(
-    ngx_conf_t *cf, ngx_http_aoai_aad_main_conf_t *amcf,
-    aad_settings_t *settings, u_char *digest);
+    ngx_conf_t *cf, ngx_array_t *known, aad_settings_t *settings,
+    u_char *digest);
 static ngx_int_t ngx_http_aoai_aad_name_identity(ngx_conf_t *cf,
     ngx_http_aoai_aad_identity_t *identity);
 
@@ -147,8 +146,10 @@ ngx_http_aoai_aad_identify(ngx_conf_t *cf, ngx_http_aoai_aad_loc_conf_t *alcf)
     u_char                          digest[AAD_DIGEST_BYTES];
     ngx_uint_t                      i;
     ngx_array_t                    *chain;
+    aad_error_t                     error;
     aad_settings_t                  settings;
     aad_credential_t              **credential;
+    ngx_array_t                    *known;
     ngx_http_aoai_aad_identity_t   *identity, **identities;
     ngx_http_aoai_aad_main_conf_t  *amcf;
 
@@ -198,10 +199,14 @@ ngx_http_aoai_aad_identify(ngx_conf_t *cf, ngx_http_aoai_aad_loc_conf_t *alcf)
         return NGX_ERROR;
     }
 
-    identity = NULL;
-    identities = amcf->identities.elts;
+    /* one that is only stood behind needs no token of its own */
 
-    for (i = 0; i < amcf->identities.nelts; i++) {
+    known = alcf->mode == NGX_HTTP_AOAI_AAD_ON_BEHALF_OF ? &amcf->behalf
+                                                         : &amcf->identities;
+    identity = NULL;
+    identities = known->elts;
+
+    for (i = 0; i < known->nelts; i++) {
         if (ngx_memcmp(identities[i]->digest, digest, AAD_DIGEST_BYTES) == 0) {
             identity = identities[i];
             break;
@@ -209,10 +214,18 @@ ngx_http_aoai_aad_identify(ngx_conf_t *cf, ngx_http_aoai_aad_loc_conf_t *alcf)
     }
 
     if (identity == NULL) {
-        identity = ngx_http_aoai_aad_add_identity(cf, amcf, &settings, digest);
+        identity = ngx_http_aoai_aad_add_identity(cf, known, &settings, digest);
         if (identity == NULL) {
             return NGX_ERROR;
         }
+    }
+
+    if (alcf->mode == NGX_HTTP_AOAI_AAD_ON_BEHALF_OF
+        && aad_on_behalf_of_check(&settings, &error) != 0)
+    {
+        ngx_http_aoai_aad_log_at(cf, NGX_LOG_EMERG, &alcf->mode_place,
+                                 "aoai_aad", error.text);
+        return NGX_ERROR;
     }
 
     if (identity->timeout < alcf->timeout) {
@@ -311,11 +324,11 @@ ngx_http_aoai_aad_wipe_environment(void *data)
 
 
 static ngx_http_aoai_aad_identity_t *
-ngx_http_aoai_aad_add_identity(ngx_conf_t *cf,
-    ngx_http_aoai_aad_main_conf_t *amcf, aad_settings_t *settings,
-    u_char *digest)
+ngx_http_aoai_aad_add_identity(ngx_conf_t *cf, ngx_array_t *known,
+    aad_settings_t *settings, u_char *digest)
 {
-    ngx_http_aoai_aad_identity_t  *identity, **identityp;
+    ngx_http_aoai_aad_identity_t   *identity, **identityp;
+    ngx_http_aoai_aad_main_conf_t  *amcf;
 
     identity = ngx_pcalloc(cf->pool, sizeof(ngx_http_aoai_aad_identity_t));
     if (identity == NULL) {
@@ -331,12 +344,24 @@ ngx_http_aoai_aad_add_identity(ngx_conf_t *cf,
         return NULL;
     }
 
-    identityp = ngx_array_push(&amcf->identities);
+    identityp = ngx_array_push(known);
     if (identityp == NULL) {
         return NULL;
     }
 
     *identityp = identity;
+
+    amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_aoai_aad_module);
+
+    if (known == &amcf->identities) {
+
+        identityp = ngx_array_push(&amcf->fetched);
+        if (identityp == NULL) {
+            return NULL;
+        }
+
+        *identityp = identity;
+    }
 
     return identity;
 }

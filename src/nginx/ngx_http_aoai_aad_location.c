@@ -49,7 +49,7 @@ ngx_http_aoai_aad_check_handler(ngx_conf_t *cf,
     ngx_http_aoai_aad_loc_conf_t *alcf)
 {
     if (alcf->mode_place.line) {
-        ngx_http_aoai_aad_warn(cf, &alcf->mode_place, "aoai_aad",
+        ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &alcf->mode_place, "aoai_aad",
                                "it has no effect on this location, whose "
                                "requests go without a token: only those of "
                                "\"proxy_pass\" can have one");

@@ -40,7 +40,7 @@ static char *ngx_http_aoai_aad_ssl_trusted_certificate(ngx_conf_t *cf,
     ngx_command_t *cmd, void *conf);
 static char *ngx_http_aoai_aad_proxy(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-static char *ngx_http_aoai_aad_timeout(ngx_conf_t *cf, ngx_command_t *cmd,
+static char *ngx_http_aoai_aad_time(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_http_aoai_aad_cache_size(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -103,9 +103,24 @@ static ngx_command_t  ngx_http_aoai_aad_commands[] = {
 
     { ngx_string("aoai_aad_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_aoai_aad_timeout,
+      ngx_http_aoai_aad_time,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_aoai_aad_loc_conf_t, timeout),
+      NULL },
+
+    { ngx_string("aoai_aad_caller"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
+                        |NGX_CONF_1MORE,
+      ngx_http_aoai_aad_caller,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
+      NULL },
+
+    { ngx_string("aoai_aad_on_behalf_of_max_age"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_aoai_aad_time,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_aoai_aad_loc_conf_t, behalf_max_age),
       NULL },
 
     { ngx_string("aoai_aad_cache_size"),
@@ -176,7 +191,16 @@ ngx_http_aoai_aad_create_main_conf(ngx_conf_t *cf)
 
     if (ngx_array_init(&amcf->identities, cf->pool, 4,
                        sizeof(ngx_http_aoai_aad_identity_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&amcf->behalf, cf->pool, 4,
+                          sizeof(ngx_http_aoai_aad_identity_t *))
+           != NGX_OK
+        || ngx_array_init(&amcf->key_sets, cf->pool, 4,
+                          sizeof(ngx_http_aoai_aad_identity_t *))
+           != NGX_OK
+        || ngx_array_init(&amcf->fetched, cf->pool, 4,
+                          sizeof(ngx_http_aoai_aad_identity_t *))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -236,6 +260,8 @@ ngx_http_aoai_aad_create_loc_conf(ngx_conf_t *cf)
     alcf->credentials = NGX_CONF_UNSET_PTR;
     alcf->allowed_hosts = NGX_CONF_UNSET_PTR;
     alcf->timeout = NGX_CONF_UNSET_MSEC;
+    alcf->callers = NGX_CONF_UNSET_PTR;
+    alcf->behalf_max_age = NGX_CONF_UNSET_MSEC;
 
     return alcf;
 }
@@ -252,6 +278,8 @@ ngx_http_aoai_aad_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->credentials, prev->credentials, NULL);
     ngx_conf_merge_ptr_value(conf->allowed_hosts, prev->allowed_hosts, NULL);
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 10000);
+    ngx_conf_merge_ptr_value(conf->callers, prev->callers, NULL);
+    ngx_conf_merge_msec_value(conf->behalf_max_age, prev->behalf_max_age, 0);
 
     if (conf->scope.data == NULL) {
         conf->scope_place = prev->scope_place;
@@ -301,6 +329,7 @@ ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
                                                             : clcf->handler;
 
     if (conf->mode == NGX_HTTP_AOAI_AAD_OFF || conf->handler == NULL) {
+        ngx_http_aoai_aad_check_idle_callers(cf, conf);
         return NGX_CONF_OK;
     }
 
@@ -313,6 +342,7 @@ ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
 
     if (conf->handler != amcf->proxy_handler) {
         ngx_http_aoai_aad_check_handler(cf, conf);
+        ngx_http_aoai_aad_check_idle_callers(cf, conf);
         return NGX_CONF_OK;
     }
 
@@ -328,6 +358,7 @@ ngx_http_aoai_aad_merge_handler(ngx_conf_t *cf,
     }
 
     if (ngx_http_aoai_aad_identify(cf, conf) != NGX_OK
+        || ngx_http_aoai_aad_check_callers(cf, conf) != NGX_CONF_OK
         || ngx_http_aoai_aad_check_clouds(cf, conf) != NGX_OK
         || ngx_http_aoai_aad_check_location(cf, conf) != NGX_OK)
     {
@@ -429,31 +460,24 @@ ngx_http_aoai_aad_proxy_handler(ngx_conf_t *cf)
 static ngx_int_t
 ngx_http_aoai_aad_postconfiguration(ngx_conf_t *cf)
 {
-    ngx_uint_t                       i;
-    ngx_thread_pool_t               *thread_pool;
-    ngx_http_aoai_aad_identity_t   **identity;
-    ngx_http_aoai_aad_main_conf_t   *amcf;
+    ngx_http_aoai_aad_main_conf_t  *amcf;
 
     amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_aoai_aad_module);
 
-    if (amcf->identities.nelts == 0) {
+    if (amcf->identities.nelts + amcf->behalf.nelts == 0) {
         return NGX_OK;
     }
 
     ngx_http_aoai_aad_check_lists(cf, amcf);
 
-    thread_pool = ngx_thread_pool_add(cf, NULL);
-    if (thread_pool == NULL) {
+    amcf->thread_pool = ngx_thread_pool_add(cf, NULL);
+    if (amcf->thread_pool == NULL) {
         return NGX_ERROR;
     }
 
-    identity = amcf->identities.elts;
-
-    for (i = 0; i < amcf->identities.nelts; i++) {
-        identity[i]->thread_pool = thread_pool;
-    }
-
     if (ngx_http_aoai_aad_add_zone(cf, amcf) != NGX_OK
+        || (amcf->behalf.nelts + amcf->key_sets.nelts != 0
+            && ngx_http_aoai_aad_add_callers_zone(cf, amcf) != NGX_OK)
         || ngx_http_aoai_aad_run_last(cf, NGX_HTTP_ACCESS_PHASE,
                                       ngx_http_aoai_aad_access_handler)
            != NGX_OK
@@ -516,10 +540,13 @@ ngx_http_aoai_aad(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     } else if (ngx_strcmp(value[1].data, "off") == 0) {
         alcf->mode = NGX_HTTP_AOAI_AAD_OFF;
 
+    } else if (ngx_strcmp(value[1].data, "on_behalf_of") == 0) {
+        alcf->mode = NGX_HTTP_AOAI_AAD_ON_BEHALF_OF;
+
     } else {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"aoai_aad\": \"%V\" is wrong, it must be \"on\" "
-                           "or \"off\"", &value[1]);
+                           "\"aoai_aad\": \"%V\" is wrong, it must be "
+                           "\"on\", \"off\" or \"on_behalf_of\"", &value[1]);
         return NGX_CONF_ERROR;
     }
 
@@ -665,15 +692,18 @@ ngx_http_aoai_aad_proxy(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-ngx_http_aoai_aad_timeout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_aoai_aad_time(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_http_aoai_aad_loc_conf_t *alcf = conf;
+    char  *p = conf;
 
     int64_t       time_ms;
     ngx_str_t    *value;
+    ngx_msec_t   *msec;
     aad_error_t   error;
 
-    if (alcf->timeout != NGX_CONF_UNSET_MSEC) {
+    msec = (ngx_msec_t *) (p + cmd->offset);
+
+    if (*msec != NGX_CONF_UNSET_MSEC) {
         return "is duplicate";
     }
 
@@ -683,7 +713,7 @@ ngx_http_aoai_aad_timeout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return ngx_http_aoai_aad_wrong(cf, cmd, &error);
     }
 
-    alcf->timeout = (ngx_msec_t) time_ms;
+    *msec = (ngx_msec_t) time_ms;
 
     return NGX_CONF_OK;
 }

@@ -53,26 +53,20 @@ static void ngx_http_aoai_aad_log_failure(
     aad_report_t *report);
 static void ngx_http_aoai_aad_refresh_handler(ngx_event_t *ev);
 static void ngx_http_aoai_aad_watch_handler(ngx_event_t *ev);
-static void ngx_http_aoai_aad_wake(ngx_http_aoai_aad_identity_t *identity);
 static ngx_int_t ngx_http_aoai_aad_setup(
     ngx_http_aoai_aad_identity_t *identity);
 
 static int64_t ngx_http_aoai_aad_now(void *data);
 static int64_t ngx_http_aoai_aad_monotonic(void *data);
-static int ngx_http_aoai_aad_cancelled(void *data);
 
 
-static aad_hooks_t  ngx_http_aoai_aad_hooks = {
+const aad_hooks_t  ngx_http_aoai_aad_hooks = {
     ngx_http_aoai_aad_now,
     ngx_http_aoai_aad_monotonic,
     ngx_http_aoai_aad_cancelled,
     NULL,
     NULL
 };
-
-/* requests of this worker that wait; read by the threads too */
-static ngx_atomic_t  ngx_http_aoai_aad_waiting;
-
 
 ngx_int_t
 ngx_http_aoai_aad_init_process(ngx_cycle_t *cycle)
@@ -91,7 +85,7 @@ ngx_http_aoai_aad_init_process(ngx_cycle_t *cycle)
 
     amcf = ngx_http_aoai_aad_cycle_conf(cycle);
 
-    if (amcf == NULL || amcf->identities.nelts == 0) {
+    if (amcf == NULL || amcf->thread_pool == NULL) {
         return NGX_OK;
     }
 
@@ -101,9 +95,13 @@ ngx_http_aoai_aad_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    identity = amcf->identities.elts;
+    if (ngx_http_aoai_aad_init_behalf(cycle, amcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
-    for (i = 0; i < amcf->identities.nelts; i++) {
+    identity = amcf->fetched.elts;
+
+    for (i = 0; i < amcf->fetched.nelts; i++) {
 
         if (ngx_http_aoai_aad_setup(identity[i]) != NGX_OK) {
             return NGX_ERROR;
@@ -130,9 +128,12 @@ ngx_http_aoai_aad_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
-    identity = amcf->identities.elts;
+    aad_token_digest_destroy(amcf->token_digest);
+    amcf->token_digest = NULL;
 
-    for (i = 0; i < amcf->identities.nelts; i++) {
+    identity = amcf->fetched.elts;
+
+    for (i = 0; i < amcf->fetched.nelts; i++) {
         if (identity[i]->fetching) {
             ngx_http_aoai_aad_release(identity[i]);
         }
@@ -179,26 +180,13 @@ ngx_http_aoai_aad_refresh(ngx_http_aoai_aad_identity_t *identity)
 }
 
 
-/* Puts a request's place into the queue; its event is posted when there is
-   something to look at. */
+/* For requests that wait: has the worker look at it every moment. */
 void
-ngx_http_aoai_aad_wait(ngx_http_aoai_aad_identity_t *identity,
-    ngx_queue_t *queue)
+ngx_http_aoai_aad_watch(ngx_http_aoai_aad_identity_t *identity)
 {
-    ngx_queue_insert_tail(&identity->waiting, queue);
-    (void) ngx_atomic_fetch_add(&ngx_http_aoai_aad_waiting, 1);
-
     if (!identity->watch.timer_set) {
         ngx_add_timer(&identity->watch, NGX_HTTP_AOAI_AAD_WATCH_MSEC);
     }
-}
-
-
-void
-ngx_http_aoai_aad_leave(ngx_queue_t *queue)
-{
-    ngx_queue_remove(queue);
-    (void) ngx_atomic_fetch_add(&ngx_http_aoai_aad_waiting, -1);
 }
 
 
@@ -219,7 +207,9 @@ ngx_http_aoai_aad_start(ngx_http_aoai_aad_identity_t *identity)
     fetch->only = ngx_http_aoai_aad_has_token(identity)
                   ? identity->token.step : identity->settings.chain_length;
 
-    if (ngx_thread_task_post(identity->thread_pool, identity->task)
+    if (ngx_thread_task_post(ngx_http_aoai_aad_cycle_conf((ngx_cycle_t *)
+                                                          ngx_cycle)
+                                 ->thread_pool, identity->task)
         != NGX_OK)
     {
         (void) ngx_http_aoai_aad_failed(identity, 0, NULL, 0);
@@ -238,11 +228,19 @@ ngx_http_aoai_aad_thread(void *data, ngx_log_t *log)
 {
     ngx_http_aoai_aad_fetch_t *fetch = data;
 
-    fetch->result = aad_get_token(&fetch->identity->settings,
-                                  &ngx_http_aoai_aad_hooks,
-                                  (int64_t) fetch->identity->timeout,
-                                  fetch->only, &fetch->token,
-                                  &fetch->report);
+    if (fetch->identity->tenant_id) {
+        fetch->result = ngx_http_aoai_aad_get_key_set(fetch->identity,
+                                                      &fetch->token,
+                                                      &fetch->report);
+
+    } else {
+        fetch->result = aad_get_token(&fetch->identity->settings,
+                                      &ngx_http_aoai_aad_hooks,
+                                      (int64_t) fetch->identity->timeout,
+                                      fetch->only, &fetch->token,
+                                      &fetch->report);
+    }
+
     aad_thread_end();
 }
 
@@ -305,7 +303,7 @@ ngx_http_aoai_aad_done(ngx_event_t *ev)
         ngx_http_aoai_aad_log_failure(identity, level, &fetch->report);
     }
 
-    ngx_http_aoai_aad_wake(identity);
+    ngx_http_aoai_aad_wake(&identity->waiting);
 
     if (!ngx_exiting) {
         ngx_add_timer(&identity->refresh, 1);
@@ -334,6 +332,12 @@ ngx_http_aoai_aad_log_token(ngx_http_aoai_aad_identity_t *identity,
     aad_token_t *token)
 {
     ngx_tm_t  tm;
+
+    if (identity->tenant_id) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0,
+                      "aoai_aad: new %V", &identity->name);
+        return;
+    }
 
     ngx_gmtime((time_t) token->expires_on, &tm);
 
@@ -367,9 +371,10 @@ ngx_http_aoai_aad_log_failure(ngx_http_aoai_aad_identity_t *identity,
                                          - NGX_HTTP_AOAI_AAD_LINE_BYTES);
 
     ngx_log_error(level, ngx_cycle->log, 0,
-                  "aoai_aad: no %stoken: %s (chain: %V%s)",
-                  ngx_http_aoai_aad_has_token(identity) ? "new " : "", text,
-                  &name, name.len < identity->name.len ? "..." : "");
+                  "aoai_aad: no %s%s: %s (%s%V%s)",
+                  ngx_http_aoai_aad_has_token(identity) ? "new " : "",
+                  identity->tenant_id ? "keys of callers" : "token", text,
+                  identity->tenant_id ? "" : "chain: ", &name, name.len < identity->name.len ? "..." : "");
 }
 
 
@@ -415,31 +420,10 @@ ngx_http_aoai_aad_watch_handler(ngx_event_t *ev)
     if (ngx_http_aoai_aad_has_token(identity)
         || ngx_http_aoai_aad_fetch(identity) != NGX_AGAIN)
     {
-        ngx_http_aoai_aad_wake(identity);
+        ngx_http_aoai_aad_wake(&identity->waiting);
     }
 
     ngx_add_timer(ev, NGX_HTTP_AOAI_AAD_WATCH_MSEC);
-}
-
-
-/*
- * Posted, not called: one request's end may be another one's.  Each leaves
- * the queue by itself when it has what it waits for.
- */
-static void
-ngx_http_aoai_aad_wake(ngx_http_aoai_aad_identity_t *identity)
-{
-    ngx_queue_t              *q;
-    ngx_http_aoai_aad_ctx_t  *ctx;
-
-    for (q = ngx_queue_head(&identity->waiting);
-         q != ngx_queue_sentinel(&identity->waiting);
-         q = ngx_queue_next(q))
-    {
-        ctx = ngx_queue_data(q, ngx_http_aoai_aad_ctx_t, queue);
-
-        ngx_post_event(&ctx->event, &ngx_posted_events);
-    }
 }
 
 
@@ -501,12 +485,4 @@ ngx_http_aoai_aad_monotonic(void *data)
     (void) clock_gettime(CLOCK_MONOTONIC, &ts);
 
     return (int64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-
-/* a worker's end waits for its threads: not for one that nobody waits for */
-static int
-ngx_http_aoai_aad_cancelled(void *data)
-{
-    return ngx_terminate || (ngx_exiting && ngx_http_aoai_aad_waiting == 0);
 }

@@ -35,7 +35,8 @@ static void ngx_http_aoai_aad_finalize_request(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_aoai_aad_is_denial(
     ngx_http_aoai_aad_refusal_t *refusal);
 static void ngx_http_aoai_aad_log_denial(ngx_http_request_t *r,
-    ngx_http_aoai_aad_identity_t *identity, ngx_uint_t status);
+    ngx_http_aoai_aad_identity_t *identity, ngx_http_aoai_aad_ctx_t *ctx,
+    ngx_uint_t status);
 
 
 /*
@@ -179,20 +180,26 @@ ngx_http_aoai_aad_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
     identity = alcf->identity;
 
-    if (ctx == NULL || identity == NULL || ctx->token == 0) {
+    if (ctx == NULL || identity == NULL || !ctx->sent) {
         return;
     }
 
     if (ctx->refusal && ngx_http_aoai_aad_is_denial(ctx->refusal)) {
-        ngx_http_aoai_aad_log_denial(r, identity, status);
+        ngx_http_aoai_aad_log_denial(r, identity, ctx, status);
         return;
     }
 
     /* a body that could not be read may be about anything: to ask once a
        minute for nothing does less harm than to stay with a dead token */
 
-    if (status == NGX_HTTP_UNAUTHORIZED
-        && ctx->token == identity->tokens
+    if (status != NGX_HTTP_UNAUTHORIZED) {
+        return;
+    }
+
+    if (alcf->mode == NGX_HTTP_AOAI_AAD_ON_BEHALF_OF) {
+        ngx_http_aoai_aad_drop_behalf(r, identity, ctx);
+
+    } else if (ctx->token == identity->tokens
         && ngx_http_aoai_aad_suspect(identity) == NGX_OK)
     {
         ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
@@ -221,10 +228,24 @@ ngx_http_aoai_aad_is_denial(ngx_http_aoai_aad_refusal_t *refusal)
  */
 static void
 ngx_http_aoai_aad_log_denial(ngx_http_request_t *r,
-    ngx_http_aoai_aad_identity_t *identity, ngx_uint_t status)
+    ngx_http_aoai_aad_identity_t *identity, ngx_http_aoai_aad_ctx_t *ctx,
+    ngx_uint_t status)
 {
-    if (!ngx_http_aoai_aad_denied(identity)) {
-        return;
+    ngx_http_aoai_aad_token_t  *token;
+
+    if (ctx->behalf) {
+        token = &ctx->behalf->token;
+
+        if (!ngx_http_aoai_aad_log_due(&identity->denial_logged)) {
+            return;
+        }
+
+    } else {
+        token = &identity->token;
+
+        if (!ngx_http_aoai_aad_denied(identity)) {
+            return;
+        }
     }
 
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
@@ -233,6 +254,6 @@ ngx_http_aoai_aad_log_denial(ngx_http_request_t *r,
                   "Services OpenAI User\" on the resource to the principal "
                   "with the object id \"%s\", client id \"%s\"; it takes some "
                   "five minutes to act (chain: %V)",
-                  status, identity->token.object_id,
-                  identity->token.client_id, &identity->name);
+                  status, token->object_id, token->client_id,
+                  &identity->name);
 }

@@ -28,6 +28,7 @@ ngx_int_t
 ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
 {
     ngx_int_t                       rc;
+    ngx_queue_t                    *queue;
     ngx_http_upstream_t            *u;
     ngx_http_aoai_aad_ctx_t        *ctx;
     ngx_http_event_handler_pt       read_event_handler;
@@ -49,10 +50,17 @@ ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    /* a clone of a request (slice, background update) comes here at once */
+    /* a clone of a request (slice, background update) comes here at once, and
+       cannot wait */
 
-    if (!ngx_http_aoai_aad_has_token(alcf->identity)) {
-        return ngx_http_aoai_aad_unavailable(r);
+    if (alcf->asks_callers || !ngx_http_aoai_aad_has_token(alcf->identity)) {
+
+        rc = ngx_http_aoai_aad_prepare(r, alcf, ctx, &queue);
+
+        if (rc != NGX_OK) {
+            return rc == NGX_ERROR ? NGX_HTTP_INTERNAL_SERVER_ERROR
+                                   : ngx_http_aoai_aad_unavailable(r);
+        }
     }
 
     read_event_handler = r->read_event_handler;
@@ -94,10 +102,11 @@ ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
     ngx_http_aoai_aad_ctx_t       *ctx;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
 
-    static ngx_str_t  body = ngx_string(
-        "{\"error\":{\"code\":\"host_not_allowed\",\"message\":\"The gateway "
-        "does not send its access token to this host.\","
-        "\"type\":\"gateway_error\"}}");
+    static ngx_http_aoai_aad_answer_t  not_allowed = {
+        NGX_HTTP_BAD_GATEWAY, "host_not_allowed",
+        "The gateway does not send its access token to this host.", NULL, NULL,
+        ngx_null_string, 0
+    };
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
     ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
@@ -114,13 +123,11 @@ ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
         ngx_http_aoai_aad_count_denied_host(alcf->identity);
 
         ngx_http_finalize_request(r,
-                                  ngx_http_aoai_aad_answer(r,
-                                                       NGX_HTTP_BAD_GATEWAY,
-                                                       &body));
+                                  ngx_http_aoai_aad_answer(r, &not_allowed));
         return;
     }
 
-    if (!ngx_http_aoai_aad_has_token(alcf->identity)) {
+    if (ngx_http_aoai_aad_authorization(alcf, ctx) == NULL) {
         ngx_http_finalize_request(r, ngx_http_aoai_aad_unavailable(r));
         return;
     }
@@ -140,6 +147,7 @@ static ngx_int_t
 ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
 {
     ngx_int_t                      rc;
+    ngx_str_t                     *authorization;
     ngx_http_aoai_aad_ctx_t       *ctx;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
 
@@ -154,7 +162,9 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
 
     /* a wait for the cache's lock may have been longer than its life */
 
-    if (!ngx_http_aoai_aad_has_token(alcf->identity)) {
+    authorization = ngx_http_aoai_aad_authorization(alcf, ctx);
+
+    if (authorization == NULL) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "aoai_aad: the token has expired before the request "
                       "was sent");
@@ -162,11 +172,11 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
     }
 
     ctx->token = alcf->identity->tokens;
+    ctx->sent = 1;
 
     rc = ngx_http_aoai_aad_rewrite_head(r->pool,
                                         r->upstream->request_bufs->buf,
-                                        &alcf->identity->header,
-                                        &r->upstream->uri);
+                                        authorization, &r->upstream->uri);
 
     if (rc == NGX_DECLINED) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
