@@ -25,6 +25,10 @@ static ngx_http_aoai_aad_identity_t *ngx_http_aoai_aad_add_identity(
     ngx_conf_t *cf, ngx_array_t *known, aad_settings_t *settings,
     u_char *digest);
 static ngx_int_t ngx_http_aoai_aad_name_identity(ngx_conf_t *cf,
+    ngx_http_aoai_aad_main_conf_t *amcf,
+    ngx_http_aoai_aad_identity_t *identity);
+static ngx_uint_t ngx_http_aoai_aad_is_named(
+    ngx_http_aoai_aad_main_conf_t *amcf,
     ngx_http_aoai_aad_identity_t *identity);
 
 
@@ -340,7 +344,7 @@ ngx_http_aoai_aad_add_identity(ngx_conf_t *cf, ngx_array_t *known,
     ngx_memcpy(identity->digest, digest, AAD_DIGEST_BYTES);
     ngx_queue_init(&identity->waiting);
 
-    if (ngx_http_aoai_aad_name_identity(cf, identity) != NGX_OK) {
+    if (ngx_http_aoai_aad_name_identity(cf, amcf, identity) != NGX_OK) {
         return NULL;
     }
 
@@ -367,21 +371,62 @@ ngx_http_aoai_aad_add_identity(ngx_conf_t *cf, ngx_array_t *known,
 }
 
 
-/* so that a log line says which of several it is about */
+/*
+ * So that a log line, or a metric, says which of several it is about.  Equal
+ * chains may differ in what a name does not show, such as the scope: those
+ * after the first are numbered.
+ */
 static ngx_int_t
 ngx_http_aoai_aad_name_identity(ngx_conf_t *cf,
+    ngx_http_aoai_aad_main_conf_t *amcf,
     ngx_http_aoai_aad_identity_t *identity)
 {
-    char       text[1024];
-    ngx_str_t  name;
+    char        text[1024];
+    size_t      length;
+    ngx_uint_t  number;
 
     aad_settings_describe(&identity->settings, text, sizeof(text));
 
-    name.data = (u_char *) text;
-    name.len = ngx_strlen(text);
+    length = ngx_strlen(text);
 
-    identity->name.data = ngx_pstrdup(cf->pool, &name);
-    identity->name.len = name.len;
+    identity->name.data = ngx_pnalloc(cf->pool,
+                                      length + sizeof(" #") + NGX_INT_T_LEN);
+    if (identity->name.data == NULL) {
+        return NGX_ERROR;
+    }
 
-    return identity->name.data ? NGX_OK : NGX_ERROR;
+    ngx_memcpy(identity->name.data, text, length);
+    identity->name.len = length;
+
+    for (number = 2; ngx_http_aoai_aad_is_named(amcf, identity); number++) {
+        identity->name.len = ngx_sprintf(identity->name.data + length,
+                                         " #%ui", number)
+                             - identity->name.data;
+    }
+
+    return NGX_OK;
+}
+
+
+/* whether another one has the name */
+static ngx_uint_t
+ngx_http_aoai_aad_is_named(ngx_http_aoai_aad_main_conf_t *amcf,
+    ngx_http_aoai_aad_identity_t *identity)
+{
+    ngx_uint_t                      i;
+    ngx_http_aoai_aad_identity_t  **other;
+
+    other = amcf->identities.elts;
+
+    for (i = 0; i < amcf->identities.nelts; i++) {
+        if (other[i]->name.len == identity->name.len
+            && ngx_memcmp(other[i]->name.data, identity->name.data,
+                          identity->name.len)
+               == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }

@@ -16,6 +16,7 @@
 
 static void ngx_http_aoai_aad_judge(ngx_http_aoai_aad_verdict_t *verdict,
     aad_attempt_t *attempt);
+static size_t ngx_http_aoai_aad_blame(aad_report_t *report);
 static void ngx_http_aoai_aad_write_error(ngx_http_aoai_aad_report_t *to,
     ngx_http_aoai_aad_verdict_t *verdict);
 static char *ngx_http_aoai_aad_write_verdict(char *p, size_t room,
@@ -36,8 +37,7 @@ ngx_http_aoai_aad_write_report(ngx_http_aoai_aad_identity_t *identity,
     aad_report_t *report, size_t only)
 {
     char                         *p, *last;
-    size_t                        i, count;
-    ngx_http_aoai_aad_verdict_t  *verdict;
+    size_t                        i, blame, count;
     ngx_http_aoai_aad_verdict_t   verdicts[AAD_CHAIN_STEPS_MAX];
 
     count = identity->settings.chain_length;
@@ -56,15 +56,15 @@ ngx_http_aoai_aad_write_report(ngx_http_aoai_aad_identity_t *identity,
     to->last_error = previous->last_error;
 
     for (i = 0; i < report->count; i++) {
-        verdict = &verdicts[only < count ? only : i];
+        ngx_http_aoai_aad_judge(&verdicts[only < count ? only : i],
+                                &report->attempts[i]);
+    }
 
-        ngx_http_aoai_aad_judge(verdict, &report->attempts[i]);
+    blame = ngx_http_aoai_aad_blame(report);
 
-        /* which of several is to blame is the last one that was asked */
-
-        if (i + 1 == report->count && verdict->result != AAD_OK) {
-            ngx_http_aoai_aad_write_error(to, verdict);
-        }
+    if (blame < report->count) {
+        ngx_http_aoai_aad_write_error(to, &verdicts[only < count ? only
+                                                                 : blame]);
     }
 
     to->count = count;
@@ -108,6 +108,42 @@ ngx_http_aoai_aad_judge(ngx_http_aoai_aad_verdict_t *verdict,
     verdict->trace_id = attempt->trace_id;
     verdict->reason = attempt->reason;
     verdict->hint = (char *) attempt->hint;
+}
+
+
+/*
+ * The step whose words help most: one that failed, else one of which it is
+ * known what it means, else the last.  Returns the count where there is a
+ * token.
+ */
+static size_t
+ngx_http_aoai_aad_blame(aad_report_t *report)
+{
+    size_t          i, blame;
+    ngx_uint_t      rank, highest;
+    aad_attempt_t  *attempt;
+
+    blame = report->count;
+    highest = 0;
+
+    for (i = 0; i < report->count; i++) {
+
+        attempt = &report->attempts[i];
+
+        if (attempt->result == AAD_OK) {
+            return report->count;
+        }
+
+        rank = attempt->result == AAD_FAILED ? 3
+               : attempt->hint || attempt->code[0] ? 2 : 1;
+
+        if (rank >= highest) {
+            highest = rank;
+            blame = i;
+        }
+    }
+
+    return blame;
 }
 
 

@@ -409,8 +409,8 @@ ngx_http_aoai_aad_html_chain(ngx_http_aoai_aad_writer_t *w,
         ngx_http_aoai_aad_print(w, "<li class=\"%s\"><span class=\"verdict\">"
                                 "%s</span> <span class=\"step\">", name,
                                 ngx_strcmp(name, "ok") == 0 ? "gave a token"
-                                : ngx_strcmp(name, "skipped") == 0
-                                ? "not asked" : name);
+                                : ngx_strcmp(name, "skipped") != 0 ? name
+                                : verdict ? "not asked" : "not asked yet");
 
         ngx_http_aoai_aad_html_text(w, identity->steps[i]);
         ngx_http_aoai_aad_write_text(w, "</span>");
