@@ -262,6 +262,13 @@ use constant REFUSED => '502 host_not_allowed';
         qr/\[error\].*"127\.0\.0\.1(?::$nobody)?" port $nobody\b/)), 1,
         'one error line names host and port';
     is ask(HEAD => '/fixed/0/')->{status}, 502, 'HEAD is refused too';
+    ask(GET => '/fixed/0/') for 1 .. 5;
+    my @lines = $gateway->log_lines(qr/no token may go .*GET \/fixed\/0\//);
+    is scalar(grep { /\[error\]/ } @lines), 1, '... for all of them';
+    is scalar(grep { /\[info\]/ } @lines), 5,
+        '... the others are there for who wants to know';
+    like $lines[0], qr/host_not_allowed, chain: \w+/,
+        '... with code and identity';
     is was_called, 0, 'nobody was connected to';
 
     start_request($gateway->port('http'), GET => '/off')->abort;

@@ -26,8 +26,9 @@ my $openai = openai(handler => sub ($request, $reply, $usual) {
     my (undef, $what, $status, $how) = split m{/}, $request->{path};
     my $body = $BODY{$what // ''} // return $usual->();
 
-    return [$status, ['Content-Type' => 'application/json'], $body]
-        if $how eq 'plain';
+    return [$status, ['Content-Type' => 'application/json',
+        'x-ms-request-id' => 'other', 'apim-request-id' => "an-id\x01"],
+        $body] if $how eq 'plain';
     if ($how eq 'zipped') {
         gzip(\$body, \my $zipped);
         return [$status, ['Content-Encoding' => 'gzip'], $zipped];
@@ -61,6 +62,10 @@ for my $location (qw(buffered unbuffered)) {
                 'requests go on meanwhile';
             ok !$imds->wait_for(3, 1), 'but not more than one in a minute';
             is $gateway->log_lines(qr/does not take/), 1, 'and one line';
+            like +($gateway->log_lines(qr/does not take/))[0],
+                qr/of managed_identity \(status 401, request id "an-id\?"\)/,
+                'with the step, and the id of the request'
+                if $how eq 'plain';
             $gateway->stop;
         };
 
@@ -79,6 +84,8 @@ for my $location (qw(buffered unbuffered)) {
             like $lines[0], qr/\[error\].*"Cognitive Services OpenAI User"/,
                 'with the role to grant';
             like $lines[0], qr/object id "${\OBJECT_ID}"/, 'and who needs it';
+            like $lines[0], qr/of managed_identity .* request id "an-id\?"/,
+                'and the step, and the id of the request' if $how eq 'plain';
             $gateway->stop;
         };
     }

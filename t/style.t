@@ -54,13 +54,14 @@ plan skip_all => 'not in a git checkout' unless @sources;
 my @c = grep { /\.[ch]$/ } @sources;
 my @perl = grep { /\.(?:pm|pl|t)$/ } @sources;
 my @page = grep { m{^src/.*\.(?:css|js)$} } @sources;
-my @text = (@c, @perl, @page, grep { m{(?:^|/)(?:config|Makefile|[^./]+\.map)$} }
-    @sources);
+my @text = (@c, @perl, @page,
+    grep { m{(?:^|/)(?:config|Makefile|[^./]+\.map)$} } @sources);
 
 cmp_ok scalar @c, '>=', 20, 'the sources in C are found';
 cmp_ok scalar @perl, '>=', 9, 'the sources in Perl are found';
 
-is_deeply [map { found($_, qr/^[^\n]{${\(COLUMNS + 1)}}/) } @c, @perl, @page], [],
+is_deeply [map { found($_, qr/^[^\n]{${\(COLUMNS + 1)}}/) }
+    @c, @perl, @page], [],
     'no line has more than ' . COLUMNS . ' columns';
 is_deeply [map { found($_, qr/\t/) } grep { !/Makefile$/ } @text], [],
     'no tabs outside of Makefiles';

@@ -39,6 +39,7 @@ static size_t aad_report_write(const aad_report_t *report,
     aad_report_form_t form, size_t limit, char *text, size_t size);
 static void aad_report_attempt(aad_report_writer_t *writer,
     const aad_attempt_t *attempt, aad_report_form_t form, size_t limit);
+static int aad_report_says_code(const aad_attempt_t *attempt, size_t limit);
 static size_t aad_report_limit(const aad_report_t *report,
     aad_report_form_t form, size_t size);
 static void aad_report_add(aad_report_writer_t *writer, const char *format,
@@ -132,6 +133,11 @@ aad_report_attempt(aad_report_writer_t *writer, const aad_attempt_t *attempt,
 
     ids = " (";
 
+    if (!aad_report_says_code(attempt, limit)) {
+        aad_report_add(writer, "%scode %s", ids, attempt->code);
+        ids = ", ";
+    }
+
     if (attempt->correlation_id[0] != '\0' && form < AAD_REPORT_NO_IDS) {
         aad_report_add(writer, "%scorrelation id %s", ids,
                        attempt->correlation_id);
@@ -150,6 +156,29 @@ aad_report_attempt(aad_report_writer_t *writer, const aad_attempt_t *attempt,
     if (attempt->hint != NULL && form < AAD_REPORT_NO_HINTS) {
         aad_report_add(writer, ", which means: %s", attempt->hint);
     }
+}
+
+
+/* Whether a reason of that length has the code in it, or there is none. */
+static int
+aad_report_says_code(const aad_attempt_t *attempt, size_t limit)
+{
+    size_t       end;
+    const char  *code;
+
+    if (attempt->code[0] == '\0') {
+        return 1;
+    }
+
+    code = strstr(attempt->reason, attempt->code);
+
+    if (code == NULL) {
+        return 0;
+    }
+
+    end = code - attempt->reason + strlen(attempt->code);
+
+    return strlen(attempt->reason) <= limit || end + 3 <= limit;
 }
 
 

@@ -256,6 +256,11 @@ typedef struct {
     u_char                          callers_digest[AAD_DIGEST_BYTES];
     unsigned                        asks_callers:1; /* for a token */
 
+    /* what this worker has said of hosts that may have no token */
+    time_t                          denial_logged;
+    ngx_uint_t                      denials_logged;
+    uint32_t                        denied_host;
+
     /* this worker's verdict on the location's fixed upstream */
     ngx_http_upstream_srv_conf_t   *allowed_upstream;
 } ngx_http_aoai_aad_loc_conf_t;
@@ -428,6 +433,12 @@ void ngx_http_aoai_aad_watch_upstream(ngx_http_request_t *r);
 ngx_uint_t ngx_http_aoai_aad_is_credential(ngx_str_t *name);
 ngx_int_t ngx_http_aoai_aad_rewrite_head(ngx_pool_t *pool, ngx_buf_t *b,
     ngx_str_t *authorization, ngx_str_t *uri);
+
+/* header */
+ngx_table_elt_t *ngx_http_aoai_aad_find_header(ngx_list_t *headers,
+    const char *name, ngx_uint_t number);
+ngx_int_t ngx_http_aoai_aad_add_header(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
 
 /* cache */
 ngx_int_t ngx_http_aoai_aad_add_zone(ngx_conf_t *cf,

@@ -36,10 +36,9 @@ ngx_http_aoai_aad_status_form_e
 ngx_http_aoai_aad_negotiate(ngx_http_request_t *r,
     ngx_http_aoai_aad_status_form_e form)
 {
-    ngx_uint_t                 i, best;
-    ngx_list_part_t           *part;
-    ngx_table_elt_t           *header;
-    ngx_http_aoai_aad_wish_t   wishes[NGX_HTTP_AOAI_AAD_FORMS];
+    ngx_uint_t                i, best;
+    ngx_table_elt_t          *header;
+    ngx_http_aoai_aad_wish_t  wishes[NGX_HTTP_AOAI_AAD_FORMS];
 
     if (form != NGX_HTTP_AOAI_AAD_STATUS_ANY) {
         return form;
@@ -50,28 +49,17 @@ ngx_http_aoai_aad_negotiate(ngx_http_request_t *r,
         wishes[i].precision = 0;
     }
 
-    part = &r->headers_in.headers.part;
-    header = part->elts;
+    /* several lines are one list */
 
     for (i = 0; /* void */; i++) {
 
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            header = part->elts;
-            i = 0;
+        header = ngx_http_aoai_aad_find_header(&r->headers_in.headers,
+                                               "Accept", i);
+        if (header == NULL) {
+            break;
         }
 
-        if (header[i].key.len == sizeof("Accept") - 1
-            && ngx_strncasecmp(header[i].key.data, (u_char *) "Accept",
-                               sizeof("Accept") - 1)
-               == 0)
-        {
-            ngx_http_aoai_aad_read_accept(&header[i].value, wishes);
-        }
+        ngx_http_aoai_aad_read_accept(&header->value, wishes);
     }
 
     /* nobody is sent away: who accepts none of them gets JSON */

@@ -14,8 +14,6 @@ static ngx_int_t ngx_http_aoai_aad_retry_after(ngx_http_request_t *r,
     ngx_msec_t msec);
 static ngx_int_t ngx_http_aoai_aad_challenge(ngx_http_request_t *r,
     ngx_http_aoai_aad_answer_t *answer);
-static ngx_table_elt_t *ngx_http_aoai_aad_header(ngx_http_request_t *r,
-    ngx_str_t *name, size_t length);
 static ngx_int_t ngx_http_aoai_aad_has_error_page(ngx_http_request_t *r,
     ngx_uint_t status);
 
@@ -122,22 +120,23 @@ ngx_http_aoai_aad_answer(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_aoai_aad_retry_after(ngx_http_request_t *r, ngx_msec_t msec)
 {
-    ngx_table_elt_t  *header;
+    ngx_str_t  value;
 
-    static ngx_str_t  name = ngx_string("Retry-After");
+    static const char  name[] = "Retry-After";
 
-    header = ngx_http_aoai_aad_header(r, &name, NGX_TIME_T_LEN);
-    if (header == NULL) {
+    if (ngx_http_aoai_aad_find_header(&r->headers_out.headers, name, 0)) {
+        return NGX_OK;
+    }
+
+    value.data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN);
+    if (value.data == NULL) {
         return NGX_ERROR;
     }
 
-    if (header->value.len == 0) {
-        header->value.len = ngx_sprintf(header->value.data, "%M",
-                                        (msec + 999) / 1000)
-                            - header->value.data;
-    }
+    value.len = ngx_sprintf(value.data, "%M", (msec + 999) / 1000)
+                - value.data;
 
-    return NGX_OK;
+    return ngx_http_aoai_aad_add_header(r, name, &value);
 }
 
 
@@ -149,32 +148,31 @@ static ngx_int_t
 ngx_http_aoai_aad_challenge(ngx_http_request_t *r,
     ngx_http_aoai_aad_answer_t *answer)
 {
-    u_char           *p;
-    size_t            length;
-    const char       *reason;
-    ngx_table_elt_t  *header;
+    u_char      *p;
+    size_t       length;
+    ngx_str_t    value;
+    const char  *reason;
 
-    static ngx_str_t  name = ngx_string("WWW-Authenticate");
-
+    static const char  name[] = "WWW-Authenticate";
     static const char  realm[] = "Bearer realm=\"Azure OpenAI\"";
     static const char  error[] = ", error=\"%s\", error_description=\"%s\"";
     static const char  claims[] = ", claims=\"%V\"";
+
+    if (ngx_http_aoai_aad_find_header(&r->headers_out.headers, name, 0)) {
+        return NGX_OK;
+    }
 
     reason = answer->reason ? answer->reason : "";
 
     length = sizeof(realm) + sizeof(error) + ngx_strlen(answer->error)
              + ngx_strlen(reason) + sizeof(claims) + answer->claims.len;
 
-    header = ngx_http_aoai_aad_header(r, &name, length);
-    if (header == NULL) {
+    value.data = ngx_pnalloc(r->pool, length);
+    if (value.data == NULL) {
         return NGX_ERROR;
     }
 
-    if (header->value.len) {
-        return NGX_OK;
-    }
-
-    p = ngx_cpymem(header->value.data, realm, sizeof(realm) - 1);
+    p = ngx_cpymem(value.data, realm, sizeof(realm) - 1);
 
     if (answer->error[0] != '\0') {
         p = ngx_sprintf(p, error, answer->error, reason);
@@ -184,60 +182,9 @@ ngx_http_aoai_aad_challenge(ngx_http_request_t *r,
         p = ngx_sprintf(p, claims, &answer->claims);
     }
 
-    header->value.len = p - header->value.data;
+    value.len = p - value.data;
 
-    return NGX_OK;
-}
-
-
-/*
- * The response's header of this name, which is one of ours: with its value
- * where it is there already, else with room for 'length' bytes of one.
- */
-static ngx_table_elt_t *
-ngx_http_aoai_aad_header(ngx_http_request_t *r, ngx_str_t *name, size_t length)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *header;
-
-    part = &r->headers_out.headers.part;
-    header = part->elts;
-
-    for (i = 0; /* void */; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            header = part->elts;
-            i = 0;
-        }
-
-        if (header[i].key.data == name->data) {
-            return &header[i];
-        }
-    }
-
-    header = ngx_list_push(&r->headers_out.headers);
-    if (header == NULL) {
-        return NULL;
-    }
-
-    ngx_memzero(header, sizeof(ngx_table_elt_t));
-
-    header->key = *name;
-
-    header->value.data = ngx_pnalloc(r->pool, length);
-    if (header->value.data == NULL) {
-        return NULL;
-    }
-
-    header->hash = 1;
-
-    return header;
+    return ngx_http_aoai_aad_add_header(r, name, &value);
 }
 
 

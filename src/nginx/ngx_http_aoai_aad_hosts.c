@@ -9,6 +9,10 @@
 #include "ngx_http_aoai_aad.h"
 
 
+/* errors about hosts, per hour, location and worker */
+#define NGX_HTTP_AOAI_AAD_DENIALS_LOGGED  100
+
+
 /* what nginx is about to connect to */
 typedef struct {
     ngx_str_t                       name;
@@ -32,6 +36,8 @@ static ngx_http_upstream_srv_conf_t *ngx_http_aoai_aad_find_upstream(
 static ngx_int_t ngx_http_aoai_aad_host_allowed(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf,
     ngx_http_aoai_aad_destination_t *destination);
+static ngx_uint_t ngx_http_aoai_aad_denial_level(
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_str_t *name);
 
 
 static ngx_str_t  ngx_http_aoai_aad_default_names[] = {
@@ -285,7 +291,7 @@ static ngx_int_t
 ngx_http_aoai_aad_upstream_allowed(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_upstream_srv_conf_t *uscf)
 {
-    ngx_uint_t                        i;
+    ngx_uint_t                        i, level;
     ngx_http_upstream_server_t       *server;
     ngx_http_aoai_aad_destination_t   destination;
 
@@ -310,9 +316,12 @@ ngx_http_aoai_aad_upstream_allowed(ngx_http_request_t *r,
     }
 
     if (uscf->servers == NULL || uscf->servers->nelts == 0) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+        level = ngx_http_aoai_aad_denial_level(alcf, &uscf->host);
+
+        ngx_log_error(level, r->connection->log, 0,
                       "aoai_aad: no token may go to \"%V\": its servers are "
-                      "not known", &uscf->host);
+                      "not known (host_not_allowed, chain: %V)",
+                      &uscf->host, &alcf->identity->name);
         return NGX_DECLINED;
     }
 
@@ -385,7 +394,7 @@ ngx_http_aoai_aad_host_allowed(ngx_http_request_t *r,
     size_t                     skip;
     ngx_str_t                  name;
     in_port_t                  port;
-    ngx_uint_t                 i, plain;
+    ngx_uint_t                 i, level, plain;
     ngx_http_aoai_aad_host_t  *host;
 
     plain = 0;
@@ -441,14 +450,50 @@ ngx_http_aoai_aad_host_allowed(ngx_http_request_t *r,
 
 refused:
 
-    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                  "aoai_aad: no token may go to \"%V\" port %d%s",
+    level = ngx_http_aoai_aad_denial_level(alcf, &destination->name);
+
+    ngx_log_error(level, r->connection->log, 0,
+                  "aoai_aad: no token may go to \"%V\" port %d%s "
+                  "(host_not_allowed, chain: %V)",
                   &destination->name, (int) port,
                   plain ? " over plain HTTP: write \"https://\" in "
                           "\"proxy_pass\""
-                        : ": it is not in \"aoai_aad_allowed_hosts\"");
+                        : ": it is not in \"aoai_aad_allowed_hosts\"",
+                  &alcf->identity->name);
 
     return NGX_DECLINED;
+}
+
+
+/*
+ * A host is an error once an hour; of names that clients may choose there are
+ * not more than some.  The others are there for who wants to know.
+ */
+static ngx_uint_t
+ngx_http_aoai_aad_denial_level(ngx_http_aoai_aad_loc_conf_t *alcf,
+    ngx_str_t *name)
+{
+    time_t    now;
+    uint32_t  host;
+
+    now = ngx_time();
+    host = ngx_crc32_short(name->data, name->len);
+
+    if (now < alcf->denial_logged || now - alcf->denial_logged >= 3600) {
+        alcf->denial_logged = now;
+        alcf->denials_logged = 0;
+    }
+
+    if (alcf->denials_logged == NGX_HTTP_AOAI_AAD_DENIALS_LOGGED
+        || (alcf->denials_logged && alcf->denied_host == host))
+    {
+        return NGX_LOG_INFO;
+    }
+
+    alcf->denied_host = host;
+    alcf->denials_logged++;
+
+    return NGX_LOG_ERR;
 }
 
 

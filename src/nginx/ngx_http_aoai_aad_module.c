@@ -253,6 +253,9 @@ ngx_http_aoai_aad_create_loc_conf(ngx_conf_t *cf)
      *     alcf->status_place = { { 0, NULL }, 0 };
      *     alcf->identity = NULL;
      *     alcf->handler = NULL;
+     *     alcf->denial_logged = 0;
+     *     alcf->denials_logged = 0;
+     *     alcf->denied_host = 0;
      *     alcf->allowed_upstream = NULL;
      */
 

@@ -34,6 +34,8 @@ static void ngx_http_aoai_aad_finalize_request(ngx_http_request_t *r,
     ngx_int_t rc);
 static ngx_uint_t ngx_http_aoai_aad_is_denial(
     ngx_http_aoai_aad_refusal_t *refusal);
+static void ngx_http_aoai_aad_request_id(ngx_http_request_t *r,
+    char id[AAD_ID_BYTES]);
 static void ngx_http_aoai_aad_log_denial(ngx_http_request_t *r,
     ngx_http_aoai_aad_identity_t *identity, ngx_http_aoai_aad_ctx_t *ctx,
     ngx_uint_t status);
@@ -158,6 +160,7 @@ ngx_http_aoai_aad_read(ngx_http_aoai_aad_refusal_t *refusal, u_char *text,
 static void
 ngx_http_aoai_aad_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
 {
+    char                            id[AAD_ID_BYTES];
     ngx_uint_t                      status;
     ngx_http_aoai_aad_ctx_t        *ctx;
     ngx_http_aoai_aad_loc_conf_t   *alcf;
@@ -189,23 +192,28 @@ ngx_http_aoai_aad_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
         return;
     }
 
-    /* a body that could not be read may be about anything: to ask once a
-       minute for nothing does less harm than to stay with a dead token */
-
     if (status != NGX_HTTP_UNAUTHORIZED) {
         return;
     }
 
+    /* a body that could not be read may be about anything: to ask once a
+       minute for nothing does less harm than to stay with a dead token */
+
     if (alcf->mode == NGX_HTTP_AOAI_AAD_ON_BEHALF_OF) {
         ngx_http_aoai_aad_drop_behalf(r, identity, ctx);
+        return;
+    }
 
-    } else if (ctx->token == identity->tokens
+    if (ctx->token == identity->tokens
         && ngx_http_aoai_aad_suspect(identity) == NGX_OK)
     {
+        ngx_http_aoai_aad_request_id(r, id);
+
         ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
-                      "aoai_aad: the upstream does not take the token (status "
-                      "401), another one is fetched (chain: %V)",
-                      &identity->name);
+                      "aoai_aad: the upstream does not take the token of %s "
+                      "(status 401, request id \"%s\"), another one is "
+                      "fetched (chain: %V)",
+                      identity->token.credential, id, &identity->name);
 
         ngx_http_aoai_aad_refresh(identity);
     }
@@ -231,6 +239,7 @@ ngx_http_aoai_aad_log_denial(ngx_http_request_t *r,
     ngx_http_aoai_aad_identity_t *identity, ngx_http_aoai_aad_ctx_t *ctx,
     ngx_uint_t status)
 {
+    char                        id[AAD_ID_BYTES];
     ngx_http_aoai_aad_token_t  *token;
 
     if (ctx->behalf) {
@@ -248,12 +257,47 @@ ngx_http_aoai_aad_log_denial(ngx_http_request_t *r,
         }
     }
 
+    ngx_http_aoai_aad_request_id(r, id);
+
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                  "aoai_aad: the identity may not use the service (status "
-                  "%ui, PermissionDenied): grant the role \"Cognitive "
-                  "Services OpenAI User\" on the resource to the principal "
-                  "with the object id \"%s\", client id \"%s\"; it takes some "
-                  "five minutes to act (chain: %V)",
-                  status, token->object_id, token->client_id,
-                  &identity->name);
+                  "aoai_aad: the identity of %s may not use the service "
+                  "(status %ui, PermissionDenied, request id \"%s\"): grant "
+                  "the role \"Cognitive Services OpenAI User\" on the "
+                  "resource to the principal with the object id \"%s\", "
+                  "client id \"%s\"; it takes some five minutes to act "
+                  "(chain: %V)",
+                  token->credential, status, id, token->object_id,
+                  token->client_id, &identity->name);
+}
+
+
+/*
+ * What Microsoft's support finds the request by: the header of Azure OpenAI's
+ * gateway, or that of its own services.
+ */
+static void
+ngx_http_aoai_aad_request_id(ngx_http_request_t *r, char id[AAD_ID_BYTES])
+{
+    char              text[AAD_ID_BYTES];
+    size_t            length;
+    ngx_list_t       *headers;
+    ngx_table_elt_t  *header;
+
+    headers = &r->upstream->headers_in.headers;
+
+    header = ngx_http_aoai_aad_find_header(headers, "apim-request-id", 0);
+
+    if (header == NULL) {
+        header = ngx_http_aoai_aad_find_header(headers, "x-ms-request-id", 0);
+    }
+
+    length = header ? ngx_min(header->value.len, sizeof(text) - 1) : 0;
+
+    if (length) {
+        ngx_memcpy(text, header->value.data, length);
+    }
+
+    text[length] = '\0';
+
+    aad_text_clean(id, AAD_ID_BYTES, text);
 }

@@ -29,8 +29,6 @@ static ngx_int_t ngx_http_aoai_aad_page_headers(ngx_http_request_t *r);
 static char *ngx_http_aoai_aad_ready_uri(ngx_http_request_t *r);
 static ngx_int_t ngx_http_aoai_aad_send_status(ngx_http_request_t *r,
     ngx_uint_t status, const char *type, ngx_http_aoai_aad_writer_t *w);
-static ngx_int_t ngx_http_aoai_aad_add_header(ngx_http_request_t *r,
-    const char *name, ngx_str_t *value);
 
 
 char *
@@ -407,26 +405,4 @@ ngx_http_aoai_aad_send_status(ngx_http_request_t *r, ngx_uint_t status,
     }
 
     return ngx_http_output_filter(r, w->first);
-}
-
-
-static ngx_int_t
-ngx_http_aoai_aad_add_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *header;
-
-    header = ngx_list_push(&r->headers_out.headers);
-    if (header == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(header, sizeof(ngx_table_elt_t));
-
-    header->hash = 1;
-    header->key.data = (u_char *) name;
-    header->key.len = ngx_strlen(name);
-    header->value = *value;
-
-    return NGX_OK;
 }

@@ -84,6 +84,31 @@ test_each_step_says_its_reason(void **state)
 }
 
 
+/* "status 500" alone is not what a code is looked up by */
+static void
+test_a_code_is_said_once(void **state)
+{
+    char          text[ROOM];
+    aad_report_t  report;
+
+    (void) state;
+
+    memset(&report, 0, sizeof(aad_report_t));
+    step(&report, "environment", AAD_FAILED, "it was refused", NULL);
+    strcpy(report.attempts[0].code, "AADSTS7000215");
+
+    (void) aad_report_text(&report, text, sizeof(text));
+    assert_string_equal(text, "environment failed: it was refused (code "
+                        "AADSTS7000215)");
+
+    strcpy(report.attempts[0].reason, "AADSTS7000215: it was refused");
+
+    (void) aad_report_text(&report, text, sizeof(text));
+    assert_string_equal(text, "environment failed: AADSTS7000215: it was "
+                        "refused");
+}
+
+
 static void
 test_what_is_not_there_leaves_no_trace(void **state)
 {
@@ -311,6 +336,7 @@ main(void)
 {
     static const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_each_step_says_its_reason),
+        cmocka_unit_test(test_a_code_is_said_once),
         cmocka_unit_test(test_what_is_not_there_leaves_no_trace),
         cmocka_unit_test(test_eight_steps_with_long_reasons_are_all_there),
         cmocka_unit_test(test_short_reasons_leave_their_share_to_long_ones),
