@@ -54,7 +54,12 @@ my $imds = imds(sub ($request, $, $usual) {
     return $answer;
 });
 my $entra = entra(tls => 0);
-my $openai = openai;
+my $openai = openai(handler => sub ($request, $, $usual) {
+    return [404, [], ''] if $request->{path} eq '/fails';
+    return [200, ['X-Accel-Redirect' => '/return'], '']
+        if $request->{path} eq '/accel';
+    return $usual->();
+});
 my $pass = "proxy_pass ${\$openai->url}";
 
 my @NAMES = map { "aoai_aad_$_" } qw(cache_status credential client_id
@@ -74,6 +79,7 @@ my $gateway = Test::Gateway->new(
     http => <<"END")->start;
 aoai_aad_allowed_hosts 127.0.0.1;
 aoai_aad_timeout 30s;
+limit_req_zone \$aoai_aad_cache_status zone=by_status:64k rate=1r/m;
 proxy_cache_path %%DIR%%/cache keys_zone=cache:64k;
 log_format module '$log';
 
@@ -131,6 +137,26 @@ $locations
         aoai_aad_credential managed_identity client_id=${\kind('broken')};
         error_page 503 /off;
         $pass;
+    }
+    location /accel { $pass; }
+    location /fails {
+        proxy_intercept_errors on;
+        error_page 404 = /v2;
+        $pass;
+    }
+    location /rewritten { rewrite ^ /v2 last; }
+    location /tried { try_files /none \@named; }
+    location \@named { $pass; }
+    location /limited {
+        limit_req zone=by_status;
+        error_page 503 = \@limited;
+        aoai_aad_credential managed_identity client_id=${\kind('broken')};
+        $pass;
+    }
+    location \@limited {
+        limit_req zone=by_status;
+        limit_req_status 429;
+        try_files /none =418;
     }
 }
 END
@@ -278,7 +304,37 @@ is ask('/cached')->{cache_status}, 'HIT', 'cache_status: the cache hits';
     is $value->{early}, '<>', 'empty before the token is looked for';
     is $value->{cache_status}, 'HIT', '... and not kept so';
 }
-is ask('/error-page')->{status}, 503, 'an error_page stands in for ERROR';
+
+# through internal redirects: of the location with a token that came last
+{
+    my $value = ask('/error-page');
+    is $value->{status}, 503, 'an error_page stands in for ERROR';
+    is $value->{cache_status}, 'ERROR', '... which can be seen there';
+    is $value->{credential}, '', '... and no token';
+    my ($line) = grep { /\|ERROR\|/ } reverse split /\n/,
+        read_file($gateway->dir . '/module.log');
+    like $line // '', qr{^/off\|ERROR\|-\|}, '... and in the access log';
+
+    for my $case (
+        ['/accel', 'X-Accel-Redirect to one without', kind('good')],
+        ['/fails', 'error_page to another with one', kind('v2')],
+        ['/rewritten', 'a rewrite to one with it', kind('v2')],
+        ['/tried', 'try_files to a named one', kind('good')],
+    ) {
+        my ($path, $name, $client_id) = @$case;
+        my $value = ask($path);
+        is $value->{status}, 200, "$name: an answer";
+        is $value->{cache_status}, 'HIT', '... cache_status';
+        is $value->{mapped}, 'warm', '... a map knows it';
+        is $value->{client_id}, $client_id, '... client_id';
+        like $value->{expires_in}, qr/^\d+$/, '... expires_in';
+        is $value->{wait_time}, '0.000', '... wait_time';
+    }
+
+    # before its token is looked for, the key of a limit is empty
+    is_deeply [map { ask('/limited')->{status} } 1 .. 3], [418, 429, 429],
+        'a limit by cache_status, where it is known';
+}
 
 {
     my $check = Test::Gateway->new(http => 'server { listen '

@@ -11,6 +11,7 @@
 
 static ngx_int_t ngx_http_aoai_aad_obtain(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf);
+static void ngx_http_aoai_aad_ctx_cleanup(void *data);
 
 
 /*
@@ -165,19 +166,75 @@ ngx_http_aoai_aad_authorization(ngx_http_aoai_aad_loc_conf_t *alcf,
 ngx_http_aoai_aad_ctx_t *
 ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r)
 {
-    ngx_http_aoai_aad_ctx_t  *ctx;
+    ngx_pool_cleanup_t            *cln;
+    ngx_http_aoai_aad_ctx_t       *ctx;
+    ngx_http_aoai_aad_loc_conf_t  *alcf;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
 
     if (ctx == NULL) {
-        ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_aoai_aad_ctx_t));
-        if (ctx == NULL) {
+
+        /* where it can be found again */
+
+        cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_aoai_aad_ctx_t));
+        if (cln == NULL) {
             return NULL;
         }
 
+        cln->handler = ngx_http_aoai_aad_ctx_cleanup;
+        ctx = cln->data;
+
+        ngx_memzero(ctx, sizeof(ngx_http_aoai_aad_ctx_t));
+
+        alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
+
         ctx->request = r;
+        ctx->identity = alcf->identity;
         ngx_http_set_ctx(r, ctx, ngx_http_aoai_aad_module);
     }
 
     return ctx;
+}
+
+
+/* it frees nothing: it is what the context is found by */
+static void
+ngx_http_aoai_aad_ctx_cleanup(void *data)
+{
+    /* void */
+}
+
+
+/*
+ * The context of the request, or the one that it had before an internal
+ * redirect took it away: what became of the token is to be seen in the log
+ * where an error_page, or another location, answers in the end.  For telling
+ * alone.  NULL where the request has not met a token.
+ */
+ngx_http_aoai_aad_ctx_t *
+ngx_http_aoai_aad_last_ctx(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t       *cln;
+    ngx_http_aoai_aad_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+
+    if (ctx || !(r->internal || r->filter_finalize)) {
+        return ctx;
+    }
+
+    /* the newest comes first; subrequests have the same pool */
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler == ngx_http_aoai_aad_ctx_cleanup) {
+            ctx = cln->data;
+
+            if (ctx->request == r) {
+                return ctx;
+            }
+        }
+    }
+
+    return NULL;
 }

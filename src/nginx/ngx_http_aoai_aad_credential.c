@@ -334,6 +334,8 @@ ngx_http_aoai_aad_add_identity(ngx_conf_t *cf, ngx_array_t *known,
     ngx_http_aoai_aad_identity_t   *identity, **identityp;
     ngx_http_aoai_aad_main_conf_t  *amcf;
 
+    amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_aoai_aad_module);
+
     identity = ngx_pcalloc(cf->pool, sizeof(ngx_http_aoai_aad_identity_t));
     if (identity == NULL) {
         return NULL;
@@ -354,8 +356,6 @@ ngx_http_aoai_aad_add_identity(ngx_conf_t *cf, ngx_array_t *known,
     }
 
     *identityp = identity;
-
-    amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_aoai_aad_module);
 
     if (known == &amcf->identities) {
 

@@ -91,7 +91,7 @@ ngx_http_aoai_aad_cache_status_variable(ngx_http_request_t *r,
         ngx_string("ERROR")
     };
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+    ctx = ngx_http_aoai_aad_last_ctx(r);
 
     if (ctx == NULL || ctx->cache_status == NGX_HTTP_AOAI_AAD_NONE) {
         v->not_found = 1;
@@ -177,7 +177,7 @@ ngx_http_aoai_aad_wait_time_variable(ngx_http_request_t *r,
 {
     ngx_http_aoai_aad_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+    ctx = ngx_http_aoai_aad_last_ctx(r);
 
     if (ctx == NULL || ctx->cache_status == NGX_HTTP_AOAI_AAD_NONE) {
         v->not_found = 1;
@@ -204,17 +204,15 @@ ngx_http_aoai_aad_wait_time_variable(ngx_http_request_t *r,
 static ngx_http_aoai_aad_identity_t *
 ngx_http_aoai_aad_variable_identity(ngx_http_request_t *r)
 {
-    ngx_http_aoai_aad_ctx_t       *ctx;
-    ngx_http_aoai_aad_loc_conf_t  *alcf;
+    ngx_http_aoai_aad_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
-    alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
+    ctx = ngx_http_aoai_aad_last_ctx(r);
 
     if (ctx == NULL || ctx->cache_status == NGX_HTTP_AOAI_AAD_NONE
-        || alcf->identity == NULL || alcf->identity->header.len == 0)
+        || ctx->identity == NULL || ctx->identity->header.len == 0)
     {
         return NULL;
     }
 
-    return alcf->identity;
+    return ctx->identity;
 }

@@ -45,7 +45,6 @@ ngx_http_aoai_aad_wait(ngx_http_request_t *r,
         return NGX_AGAIN;
     }
 
-    ctx->identity = alcf->identity;
     ctx->wait_started = ngx_current_msec;
     ctx->waiting = 1;
 
