@@ -15,7 +15,11 @@ static ngx_int_t ngx_http_aoai_aad_expires_in_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_aoai_aad_wait_time_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_http_aoai_aad_identity_t *ngx_http_aoai_aad_variable_identity(
+static ngx_int_t ngx_http_aoai_aad_caller_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_aoai_aad_copy_text(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, u_char *text);
+static ngx_http_aoai_aad_token_t *ngx_http_aoai_aad_variable_token(
     ngx_http_request_t *r);
 
 
@@ -51,6 +55,18 @@ static ngx_http_variable_t  ngx_http_aoai_aad_variables[] = {
 
     { ngx_string("aoai_aad_wait_time"), NULL,
       ngx_http_aoai_aad_wait_time_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("aoai_aad_caller_object_id"), NULL,
+      ngx_http_aoai_aad_caller_variable, offsetof(aad_caller_t, object_id),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("aoai_aad_caller_client_id"), NULL,
+      ngx_http_aoai_aad_caller_variable, offsetof(aad_caller_t, client_id),
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("aoai_aad_caller_name"), NULL,
+      ngx_http_aoai_aad_caller_variable, offsetof(aad_caller_t, name),
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
       ngx_http_null_variable
@@ -112,26 +128,50 @@ static ngx_int_t
 ngx_http_aoai_aad_text_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    ngx_http_aoai_aad_identity_t  *identity;
+    ngx_http_aoai_aad_token_t  *token;
 
-    identity = ngx_http_aoai_aad_variable_identity(r);
+    token = ngx_http_aoai_aad_variable_token(r);
 
-    if (identity == NULL) {
+    if (token == NULL) {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    /* copied: the worker's copy may change while the value is in use */
+    return ngx_http_aoai_aad_copy_text(r, v, (u_char *) token + data);
+}
 
-    v->data = (u_char *) &identity->token + data;
-    v->len = ngx_strlen(v->data);
+
+/* who was let in, and so nothing for who was not */
+static ngx_int_t
+ngx_http_aoai_aad_caller_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_http_aoai_aad_ctx_t  *ctx;
+
+    ctx = ngx_http_aoai_aad_last_ctx(r);
+
+    if (ctx == NULL || ctx->caller == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    return ngx_http_aoai_aad_copy_text(r, v, (u_char *) ctx->caller + data);
+}
+
+
+/* copied: the worker's copy may change while the value is in use */
+static ngx_int_t
+ngx_http_aoai_aad_copy_text(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, u_char *text)
+{
+    v->len = ngx_strlen(text);
 
     v->data = ngx_pnalloc(r->pool, v->len);
     if (v->data == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(v->data, (u_char *) &identity->token + data, v->len);
+    ngx_memcpy(v->data, text, v->len);
 
     v->valid = 1;
     v->no_cacheable = 0;
@@ -145,12 +185,12 @@ static ngx_int_t
 ngx_http_aoai_aad_expires_in_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    time_t                         left;
-    ngx_http_aoai_aad_identity_t  *identity;
+    time_t                      left;
+    ngx_http_aoai_aad_token_t  *token;
 
-    identity = ngx_http_aoai_aad_variable_identity(r);
+    token = ngx_http_aoai_aad_variable_token(r);
 
-    if (identity == NULL) {
+    if (token == NULL) {
         v->not_found = 1;
         return NGX_OK;
     }
@@ -160,7 +200,7 @@ ngx_http_aoai_aad_expires_in_variable(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    left = identity->token.expires_on - ngx_time();
+    left = token->expires_on - ngx_time();
 
     v->len = ngx_sprintf(v->data, "%T", ngx_max(left, 0)) - v->data;
     v->valid = 1;
@@ -201,18 +241,21 @@ ngx_http_aoai_aad_wait_time_variable(ngx_http_request_t *r,
 
 
 /* NULL unless the request has a token, or had to do without one */
-static ngx_http_aoai_aad_identity_t *
-ngx_http_aoai_aad_variable_identity(ngx_http_request_t *r)
+static ngx_http_aoai_aad_token_t *
+ngx_http_aoai_aad_variable_token(ngx_http_request_t *r)
 {
     ngx_http_aoai_aad_ctx_t  *ctx;
 
     ctx = ngx_http_aoai_aad_last_ctx(r);
 
-    if (ctx == NULL || ctx->cache_status == NGX_HTTP_AOAI_AAD_NONE
-        || ctx->identity == NULL || ctx->identity->header.len == 0)
-    {
+    if (ctx == NULL || ctx->cache_status == NGX_HTTP_AOAI_AAD_NONE) {
         return NULL;
     }
 
-    return ctx->identity;
+    if (ctx->behalf) {
+        return &ctx->behalf->token;
+    }
+
+    return ctx->identity && ctx->identity->header.len ? &ctx->identity->token
+                                                      : NULL;
 }
