@@ -194,6 +194,24 @@ END
 };
 
 
+subtest 'callers' => sub {
+    my $entra = entra();
+    my $ca = read_file(certificate()->{ca});
+    my ($object, $status) = object({ 'ca.pem' => $ca,
+        'nginx.conf' => http(<<"END") });
+aoai_aad_credential $APP secret=${\CLIENT_SECRET};
+aoai_aad_authority_host ${\$entra->url};
+aoai_aad_ssl_trusted_certificate ca.pem;
+aoai_aad_caller audience=api://x tenant=${\TENANT_ID} roles=x;
+aoai_aad_on_behalf_of_max_age 5m;
+server { location / { aoai_aad on_behalf_of; proxy_pass http://x; } }
+END
+    is $status, 0, 'what acts on their behalf is known';
+    is_deeply [used($object)], [[$APP => 'nginx.conf:7']],
+        'and its own token is asked for, for want of a caller';
+};
+
+
 subtest 'includes' => sub {
     my %files = (
         'nginx.conf' => 'events { } http { include sites/*.conf; '
