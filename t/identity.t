@@ -15,15 +15,20 @@ use Test::Gateway::System qw(await_exit read_file spawn write_file);
 
 my $root = realpath(dirname(__FILE__) . '/..');
 my $tool = $ENV{AOAI_AAD_TOOL} // "$root/.build/aoai-aad";
+my $build = $ENV{AOAI_AAD_BUILD} // "$root/.build";
 my $only = $ENV{AOAI_AAD_FLOW};
 my $password = 'pass word~1';
+
+my $output = `make -s -C $root/src sdk-programs BUILD=$build 2>&1`;
+is $?, 0, 'the program that has a caller is built' or BAIL_OUT($output);
 
 my $folder = File::Temp->newdir;
 my $server = certificate();
 my $app = app();
 
 my $parser = TAP::Parser->new({ exec => ['node', "$root/t/sdk/identity.mjs",
-    "--tool=$tool", "--folder=$folder/work", "--ca=$server->{ca}",
+    "--tool=$tool", "--on-behalf-of=$build/on-behalf-of",
+    "--folder=$folder/work", "--ca=$server->{ca}",
     "--cert=$server->{certificate}", "--key=$server->{key}",
     "--pem=$app->{pem}", "--encrypted-pem=$app->{encrypted_pem}",
     "--password=$password", $only ? "--only=$only" : ()], merge => 1 });

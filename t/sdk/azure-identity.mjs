@@ -5,8 +5,9 @@
  *         "arguments":["TENANT","CLIENT","SECRET",{}],"scope":"SCOPE"}'
  *
  * An argument {"assertion":{...}}, with such an object in it, is a function
- * that resolves to that credential's token. The exit status is 0 where there
- * is a token; where there is none, standard error says why.
+ * that resolves to that credential's token; so is the member "getAssertion" of
+ * one. The exit status is 0 where there is a token; where there is none,
+ * standard error says why.
  */
 
 import * as identity from '@azure/identity';
@@ -14,11 +15,24 @@ import * as identity from '@azure/identity';
 
 /* Makes a credential and asks it for a token. */
 async function getToken({ type, arguments: given, scope }) {
-    const values = given.map((value) => value?.assertion === undefined
-        ? value
-        : async () => (await getToken(value.assertion)).token);
+    const values = given.map(valueOf);
 
     return new identity[type](...values).getToken(scope);
+}
+
+
+/* An argument as its constructor wants it. */
+function valueOf(given) {
+    const asked = (credential) => async () =>
+        (await getToken(credential)).token;
+
+    if (given?.assertion !== undefined) {
+        return asked(given.assertion);
+    }
+
+    return given?.getAssertion === undefined
+        ? given
+        : { ...given, getAssertion: asked(given.getAssertion) };
 }
 
 

@@ -8,6 +8,8 @@ import { FRESH } from './identity-compare.mjs';
 
 const FORM = 'application/x-www-form-urlencoded;charset=utf-8';
 
+export const SCOPE = 'https://cognitiveservices.azure.com/.default';
+
 const TELEMETRY_WHY = 'telemetry of MSAL, which we are not';
 
 
@@ -98,6 +100,23 @@ export const ENTRA = [
         field: 'form x-client-last-telemetry',
         sdk: /^5\|/,
         why: TELEMETRY_WHY,
+    },
+];
+
+/* The differences where a caller's token is exchanged there. */
+export const ON_BEHALF_OF = [
+    ...ENTRA.filter(({ field }) => !field.endsWith('-telemetry')),
+    {
+        field: 'form scope',
+        sdk: `${SCOPE} openid profile offline_access`,
+        ours: SCOPE,
+        why: 'an ID token and a refresh token, of which we have no use: the '
+            + 'one would be thrown away, the other outlive its caller',
+    },
+    {
+        field: 'form client_info',
+        sdk: '1',
+        why: 'it asks for the key of MSAL\'s cache; ours is a digest',
     },
 ];
 

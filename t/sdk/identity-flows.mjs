@@ -2,14 +2,15 @@
  * The flows that @azure/identity and we have both.
  */
 
-import { AZD, COMMAND, ENTRA, GET, IMDS, POST, appServiceObject, metadata }
-    from './identity-differences.mjs';
+import { AZD, COMMAND, ENTRA, GET, IMDS, ON_BEHALF_OF, POST, appServiceObject,
+         metadata } from './identity-differences.mjs';
 import { PATHS } from './recorder.mjs';
 
 
-export const SCOPE = 'https://cognitiveservices.azure.com/.default';
 export const SECRET = 'p~a.s-s_w+o/r=d&100% \u00fc';
 export const FEDERATED_TOKEN = 'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwb2QifQ.c2ln';
+
+const CALLER = 'eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhcGk6Ly9nYXRlIn0.c2lnbmVk';
 
 const EXCHANGE_SCOPE = 'api://AzureADTokenExchange/.default';
 
@@ -34,6 +35,7 @@ const BINDING = '/binding';
  *     name         of the test
  *     environment  variables of both sides
  *     ours         the words of aoai_aad_credential
+ *     caller       whose token is exchanged; left out where none is
  *     sdk          the class of @azure/identity and its arguments
  *     calls        for each call that both sides make, the differences that
  *                  are intended
@@ -48,6 +50,7 @@ export function flows(at) {
         ...secrets(at),
         ...certificates(at),
         ...federated(at),
+        ...onBehalfOf(at),
         ...imds(at),
         ...appService(at),
         ...otherMachines(at),
@@ -221,6 +224,66 @@ function federated(at) {
             sdk: ['ClientAssertionCredential', TENANT, CLIENT, { assertion },
                   options],
             calls: [IMDS, ENTRA],
+        },
+    ];
+}
+
+
+/* Apps that exchange what their callers have shown. */
+function onBehalfOf(at) {
+    const common = {
+        calls: [ON_BEHALF_OF],
+        caller: CALLER,
+        extra: [metadata(TENANT)],
+    };
+    const options = {
+        ...optionsOf(at),
+        tenantId: TENANT,
+        clientId: CLIENT,
+        userAssertionToken: CALLER,
+    };
+    const getAssertion = {
+        type: 'ManagedIdentityCredential',
+        arguments: [{ clientId: IDENTITY }],
+        scope: EXCHANGE_SCOPE,
+    };
+
+    return [
+        {
+            ...common,
+            name: 'on behalf of a caller, by a client secret',
+            ours: `client_secret ${app} secret_file=${at.secretFile}`,
+            sdk: ['OnBehalfOfCredential',
+                  { ...options, clientSecret: SECRET }],
+        },
+        {
+            ...common,
+            name: 'on behalf of a caller, by a client certificate',
+            ours: `client_certificate ${app} certificate=${at.pem}`,
+            sdk: ['OnBehalfOfCredential',
+                  { ...options, certificatePath: at.pem }],
+            isSigned: true,
+        },
+        {
+            ...common,
+            name: 'on behalf of a caller, by a certificate with its chain',
+            ours: `client_certificate ${app} certificate=${at.pem}`
+                + ' send_chain=on',
+            sdk: ['OnBehalfOfCredential', {
+                ...options,
+                certificatePath: at.pem,
+                sendCertificateChain: true,
+            }],
+            isSigned: true,
+            sendsChain: true,
+        },
+        {
+            ...common,
+            name: 'on behalf of a caller, by a federated managed identity',
+            ours: `federated_managed_identity ${app}`
+                + ` identity_client_id=${IDENTITY}`,
+            sdk: ['OnBehalfOfCredential', { ...options, getAssertion }],
+            calls: [IMDS, ON_BEHALF_OF],
         },
     ];
 }

@@ -3,12 +3,13 @@
  * identity-flows.mjs is a test, which is passed where both send the same, but
  * for the differences that are listed there.
  *
- *     node identity.mjs --tool=FILE --folder=DIR --ca=FILE --cert=FILE
- *         --key=FILE --pem=FILE --encrypted-pem=FILE --password=TEXT
- *         [--only=REGEX]
+ *     node identity.mjs --tool=FILE --on-behalf-of=FILE --folder=DIR --ca=FILE
+ *         --cert=FILE --key=FILE --pem=FILE --encrypted-pem=FILE
+ *         --password=TEXT [--only=REGEX]
  *
- * The tool is aoai-aad, by which our library is asked; the folder is empty
- * and for files of ours. "ca" has signed "cert", the servers' certificate for
+ * The tool is aoai-aad, by which our library is asked, and the other one the
+ * program by which it is asked on behalf of a caller; the folder is empty and
+ * for files of ours. "ca" has signed "cert", the servers' certificate for
  * "localhost"; "pem" has an app's key, its certificate and the chain of that,
  * and "encrypted-pem" has the same with a password for the key. With "only"
  * no flows are tested but those whose names it matches. Prints TAP.
@@ -25,7 +26,8 @@ import { fileURLToPath } from 'node:url';
 import { jwtVerify } from 'jose';
 
 import { compare, fieldsOf, titleOf } from './identity-compare.mjs';
-import { FEDERATED_TOKEN, SCOPE, SECRET, flows } from './identity-flows.mjs';
+import { SCOPE } from './identity-differences.mjs';
+import { FEDERATED_TOKEN, SECRET, flows } from './identity-flows.mjs';
 import { startRecorder } from './recorder.mjs';
 import { readArguments } from './server.mjs';
 import { done, skip, test } from './tap.mjs';
@@ -39,6 +41,7 @@ const PASSED_ON = ['ASAN_OPTIONS', 'LSAN_OPTIONS', 'UBSAN_OPTIONS'];
 const here = dirname(fileURLToPath(import.meta.url));
 const args = readArguments({
     'tool': null,
+    'on-behalf-of': null,
     'folder': null,
     'ca': null,
     'cert': null,
@@ -126,10 +129,7 @@ async function testFlow(flow) {
     const sdk = await run(flow, [process.execPath,
         join(here, 'azure-identity.mjs'),
         JSON.stringify({ type, arguments: given, scope: SCOPE })]);
-    const ours = await run(flow, [args.tool, 'token', '--json',
-        `--credential=${flow.ours}`, `--scope=${SCOPE}`,
-        `--authority-host=https://localhost:${at.httpsPort}`,
-        `--ssl-trusted-certificate=${args.ca}`]);
+    const ours = await run(flow, commandOf(flow));
 
     checkEnd('@azure/identity', sdk, flow.refusal?.sdk);
     checkEnd('our library', ours, flow.refusal?.ours);
@@ -162,6 +162,19 @@ async function testFlow(flow) {
         await verify(calls.at(-1), flow.sendsChain, 1);
         await verify(ours.calls.at(-1), flow.sendsChain, 0);
     }
+}
+
+
+/* How our library is asked. */
+function commandOf(flow) {
+    const authority = `https://localhost:${at.httpsPort}`;
+
+    return flow.caller === undefined
+        ? [args.tool, 'token', '--json', `--credential=${flow.ours}`,
+           `--scope=${SCOPE}`, `--authority-host=${authority}`,
+           `--ssl-trusted-certificate=${args.ca}`]
+        : [args['on-behalf-of'], flow.ours, SCOPE, authority, args.ca,
+           flow.caller];
 }
 
 
