@@ -184,6 +184,23 @@ test_other_rules_have_another_digest(void **state)
     assert_memory_not_equal(digests[2], digests[0], AAD_DIGEST_BYTES);
     assert_memory_not_equal(digests[2], digests[1], AAD_DIGEST_BYTES);
 
+    /* where one value ends and the next begins is a part of it */
+
+    aad_caller_rule_destroy(rules[6]);
+    rules[6] = unit_rule("audience=a", "tenant=" UNIT_TENANT, "roles=a",
+                         "roles=b", NULL);
+    aad_caller_rule_destroy(rules[7]);
+    rules[7] = unit_rule("audience=a", "tenant=" UNIT_TENANT,
+                         "roles=arolesb", NULL);
+
+    for (i = 6; i < 8; i++) {
+        assert_int_equal(aad_caller_rules_digest(
+                             (const aad_caller_rule_t *const *) &rules[i], 1,
+                             digests[i]), 0);
+    }
+
+    assert_memory_not_equal(digests[6], digests[7], AAD_DIGEST_BYTES);
+
     /* and equal ones are equal, wherever they are */
 
     aad_caller_rule_destroy(rules[7]);
