@@ -2,7 +2,8 @@
 /*
  * Copyright (C) the ngx_http_aoai_aad_module authors
  *
- * Callers' tokens and the keys that sign them, made by libcrypto.
+ * Callers' tokens and the keys that sign them, made by libcrypto; and a
+ * location that they come to.
  */
 
 
@@ -16,6 +17,8 @@
 
 #include <openssl/asn1.h>
 
+
+#define UNIT_RULES_MAX      4
 
 #define UNIT_OTHER_TENANT   "55555555-eeee-4eee-8eee-555555555555"
 
@@ -205,6 +208,144 @@ unit_rule(const char *parameter, ...)
 
     return rule;
 }
+
+
+/* A location's rules, and the keys of their tenants. */
+typedef struct {
+    aad_caller_rule_t      *rules[UNIT_RULES_MAX];
+    size_t                  rules_count;
+    aad_key_set_t          *key_sets[UNIT_RULES_MAX];
+    size_t                  key_sets_count;
+    int64_t                 now;
+    aad_caller_t            caller;
+    const char             *reason;
+} unit_callers_t;
+
+
+static inline int
+unit_callers_setup(void **state)
+{
+    unit_callers_t  *callers;
+
+    callers = calloc(1, sizeof(unit_callers_t));
+    assert_non_null(callers);
+    *state = callers;
+
+    callers->now = UNIT_NOW;
+    callers->key_sets[0] = unit_key_set(UNIT_TENANT, "\"" UNIT_ISSUER "\",\""
+                                        UNIT_ISSUER_V1 "\"", "first",
+                                        unit_key(0));
+    callers->key_sets_count = 1;
+
+    return 0;
+}
+
+
+static inline int
+unit_callers_teardown(void **state)
+{
+    size_t           i;
+    unit_callers_t  *callers = *state;
+
+    for (i = 0; i < UNIT_RULES_MAX; i++) {
+        aad_caller_rule_destroy(callers->rules[i]);
+        aad_key_set_destroy(callers->key_sets[i]);
+    }
+
+    free(callers);
+
+    return 0;
+}
+
+
+static inline void
+unit_callers_rule(unit_callers_t *callers, const char *condition)
+{
+    callers->rules[callers->rules_count++] =
+        unit_rule("audience=" UNIT_AUDIENCE, "tenant=" UNIT_TENANT, condition,
+                  NULL);
+}
+
+
+static inline aad_caller_result_t
+unit_bytes(unit_callers_t *callers, const char *token, size_t length)
+{
+    if (callers->rules_count == 0) {
+        unit_callers_rule(callers, NULL);
+    }
+
+    return aad_caller_check(token, length,
+                         (const aad_caller_rule_t *const *) callers->rules,
+                         callers->rules_count,
+                         (const aad_key_set_t *const *) callers->key_sets,
+                         callers->key_sets_count, callers->now,
+                         &callers->caller, &callers->reason);
+}
+
+
+/* checks the token and wipes it */
+static inline aad_caller_result_t
+unit_check(unit_callers_t *callers, aad_secret_t *token)
+{
+    char                 *copy;
+    size_t                length;
+    aad_caller_result_t   result;
+
+    /* without a byte behind it, as a sanitizer would see */
+
+    length = token->length;
+    copy = malloc(length ? length : 1);
+    memcpy(copy, token->data, length);
+
+    result = unit_bytes(callers, copy, length);
+
+    free(copy);
+    aad_secret_wipe(token);
+
+    return result;
+}
+
+
+static inline aad_caller_result_t
+unit_claims(unit_callers_t *callers, const char *claims)
+{
+    aad_secret_t  token;
+
+    unit_token(&token, UNIT_HEADER, claims, unit_key(0));
+
+    return unit_check(callers, &token);
+}
+
+
+static inline void
+unit_assert_result(unit_callers_t *callers, aad_caller_result_t result,
+    aad_caller_result_t expected, const char *reason)
+{
+    aad_caller_t  empty;
+
+    if (result != expected || strcmp(callers->reason, reason) != 0) {
+        fail_msg("%d \"%s\" instead of %d \"%s\"", result, callers->reason,
+                 expected, reason);
+    }
+
+    if (expected == AAD_CALLER_INVALID || expected == AAD_CALLER_UNKNOWN_KEY)
+    {
+        memset(&empty, 0, sizeof(aad_caller_t));
+        assert_memory_equal(&callers->caller, &empty, sizeof(aad_caller_t));
+    }
+}
+
+
+#define unit_assert_ok(callers, result)                                       \
+    unit_assert_result(callers, result, AAD_CALLER_OK, "")
+#define unit_assert_401(callers, result, reason)                              \
+    unit_assert_result(callers, result, AAD_CALLER_INVALID, reason)
+#define unit_assert_403(callers, result, reason)                              \
+    unit_assert_result(callers, result, AAD_CALLER_INSUFFICIENT, reason)
+
+#define unit_caller_test(test)                                                \
+    cmocka_unit_test_setup_teardown(test, unit_callers_setup,                 \
+                                    unit_callers_teardown)
 
 
 #endif /* _UNIT_CALLERS_H_INCLUDED_ */
