@@ -116,7 +116,8 @@ sub caller_token (%claims) {
     my $now = time;
     %claims = (iss => issuer($id, 2), aud => AUDIENCE, tid => $id,
         oid => PERSON_ID, azp => CALLER_ID, preferred_username => 'a@b.test',
-        iat => $now, nbf => $now, exp => $now + 3599, ver => '2.0', %claims);
+        scp => 'access', iat => $now, nbf => $now, exp => $now + 3599,
+        ver => '2.0', %claims);
     delete @claims{grep { !defined $claims{$_} } keys %claims};
 
     my $key = $how{key} // 'first';
