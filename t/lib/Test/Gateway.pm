@@ -34,7 +34,7 @@ my $ALERT = qr/ \[ (?: alert | emerg ) \] | Sanitizer | runtime\ error:
 #   log_level      of the error log; info
 #   module         our .so, or 0 for none
 #   modules        other .so files to load before ours; modules_after: after
-#   nginx          the binary
+#   nginx          the binary; wrapper: a command before it, as a list
 #   upgradable     1: SIGUSR2 works, which nginx ignores in a test's child
 #   expect_alerts  a pattern for problems that stop doesn't complain about
 # In the texts and values %%DIR%% stands for the folder and %%PORT_name%%

@@ -27,7 +27,7 @@ sub new ($class, %args) {
         http => undef, main => '', env => {}, files => {}, workers => 1,
         log_level => 'info', modules => [], modules_after => [],
         module => _default_module(), nginx => _default_nginx(),
-        upgradable => 0,
+        upgradable => 0, wrapper => [],
     }, $class;
     $self->change(%args);
     croak 'http is needed' unless defined $self->{http};
@@ -93,8 +93,9 @@ sub write ($self, $prefix = '') {
 # The command that runs nginx with PREFIXnginx.conf, as a list.
 sub command ($self, $prefix = '') {
     my $dir = $self->dir;
-    return ($self->{nginx}, '-p', "$dir/", '-c', "$dir/${prefix}nginx.conf",
-        '-e', "$dir/${prefix}error.log");
+    my @wrapper = map { $self->_fill($_) } $self->{wrapper}->@*;
+    return (@wrapper, $self->{nginx}, '-p', "$dir/", '-c',
+        "$dir/${prefix}nginx.conf", '-e', "$dir/${prefix}error.log");
 }
 
 
