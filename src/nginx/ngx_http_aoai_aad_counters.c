@@ -37,7 +37,11 @@ ngx_http_aoai_aad_count_request(ngx_http_aoai_aad_identity_t *identity,
 
     ctx->counted = 1;
 
-    counters = ngx_http_aoai_aad_counters(identity);
+    /* where the token was just found, the slot is the identity's */
+
+    counters = ctx->cache_status <= NGX_HTTP_AOAI_AAD_STALE
+               ? &identity->slot->counters
+               : ngx_http_aoai_aad_counters(identity);
 
     if (counters) {
         (void) ngx_atomic_fetch_add(&counters->requests[ctx->cache_status],
