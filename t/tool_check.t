@@ -177,6 +177,7 @@ aoai_aad_scope api://x/.default;
 aoai_aad_allowed_hosts y;
 aoai_aad_cache_size 1m;
 server { location / { aoai_aad on; proxy_pass http://x; } }
+server { aoai_aad on; location /status { aoai_aad_status json; } }
 END
     );
     my ($object, $status) = object(\%files);

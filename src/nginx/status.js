@@ -86,7 +86,8 @@
         }
         try {
             const asked = performance.now();
-            const answer = await fetch(location.href, {
+            const url = location.pathname + location.search;
+            const answer = await fetch(url, {
                 cache: "no-store",
                 headers: { Accept: "text/html" },
                 signal: AbortSignal.timeout(REFRESH_SECONDS * 1000),
