@@ -148,8 +148,8 @@ END
 
 subtest 'states' => sub {
     my $gateway = gateway(http => join '', map { location("/$_",
-        "aoai_aad_credential managed_identity client_id=${\id($_)};") }
-        1 .. 5);
+        "aoai_aad_credential managed_identity client_id=${\id($_)};"
+        . ($_ == 5 ? 'aoai_aad_timeout 500ms;' : '')) } 1 .. 5);
     my $port = $gateway->port('http');
     my $ready = request($port, GET => '/status/ready');
     is $ready->{status}, 503, 'not ready while one has no token';
@@ -215,6 +215,22 @@ subtest 'states' => sub {
     is $state{3}{last_error}{code}, 'invalid_request',
         '... and the last error can still be read';
     is $state{3}{attempts}[0]{result}, 'ok', '... which is over';
+
+    # who waits in vain, who goes away, and who is refused at once
+    start_request($port, GET => '/5')->abort for 1 .. 3;
+    is request($port, GET => '/5/wait')->{status}, 503, 'a wait in vain';
+    is ask($gateway, '/4')->{status}, 503, 'a refusal at once';
+    my $requests;
+    ok wait_until(sub {
+        ($requests) = map { $_->{requests} } grep { $_->{name} =~ /=0*5-/ }
+            status($gateway)->{tokens}->@*;
+        $requests->{miss} == 3;
+    }, 10), 'those who go away have waited';
+    is $requests->{error}, 1, '... and the one in vain is an error, once';
+    my ($refused) = grep { $_->{name} =~ /=0*4-/ }
+        status($gateway)->{tokens}->@*;
+    is $refused->{requests}{error}, 1, 'so is a refusal';
+    is $refused->{waits}{count}, 0, '... that waited for nothing';
     $gateway->stop('TERM');
 };
 

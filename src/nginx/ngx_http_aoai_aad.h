@@ -312,7 +312,6 @@ typedef struct {
     unsigned                        timed_out:1;
     unsigned                        digested:1;
     unsigned                        sent:1;     /* with a token */
-    unsigned                        counted:1;
 } ngx_http_aoai_aad_ctx_t;
 
 

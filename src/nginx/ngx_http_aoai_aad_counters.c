@@ -24,18 +24,15 @@ const ngx_msec_t
 };
 
 
-/* Once for each time that a request comes to a location with a token. */
+/*
+ * To be called once for each time that a request comes to a location with a
+ * token, when it is known how that ends.
+ */
 void
 ngx_http_aoai_aad_count_request(ngx_http_aoai_aad_identity_t *identity,
     ngx_http_aoai_aad_ctx_t *ctx)
 {
     ngx_http_aoai_aad_counters_t  *counters;
-
-    if (ctx->counted) {
-        return;
-    }
-
-    ctx->counted = 1;
 
     /* where the token was just found, the slot is the identity's */
 
