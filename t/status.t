@@ -11,7 +11,7 @@ use Test::More;
 
 use Test::Gateway;
 use Test::Gateway::Azure qw(
-    CLIENT_ID CLIENT_SECRET OBJECT_ID TENANT_ID entra imds jwt openai
+    CLIENT_ID OBJECT_ID TENANT_ID entra form imds jwt openai sent_token
 );
 use Test::Gateway::Client qw(request start_request);
 use Test::Gateway::System qw(read_file wait_until write_file);
@@ -383,32 +383,49 @@ subtest 'hostile words, and secrets' => sub {
         . "\xe2\x80\xae & &amp; %s %n";
     my $marked = 'MARKED-' . 'token' x 10;
     my $secret = 'MARKED~secret';
+    # an authority that repeats what it was sent
     my $bad = entra(tls => 0, handler => sub ($request, @) {
-        my $text = JSON::PP->new->latin1->allow_nonref->encode($words);
+        my %form = form($request->{body});
+        my $text = JSON::PP->new->latin1->allow_nonref->encode($words
+            . join ' ', map { $_ // '' } @form{qw(client_secret
+                client_assertion)});
         $text =~ s/^"|"$//g;
         return [401, ['Content-Type' => 'application/json'],
             "{\"error\":\"$text\",\"error_description\":"
             . "\"AADSTS7000215: $text\",\"error_codes\":[7000215],"
             . "\"correlation_id\":\"$text\",\"trace_id\":\"$text\"}"];
     });
-    my $good = imds(access_token => sub ($) {
-        jwt(marked => $marked, appid => $words, oid => '<b>"\\',
-            tid => "a\nb{}\"") });
+    my $good = imds(access_token => sub ($request) {
+        return "$marked.opaque" if $request->{query} =~ /client_id=/;
+        return jwt(appid => $words, oid => '<b>"\\', tid => "a\nb{}\"");
+    });
     my $path = $words =~ s/[\0"\\]/\\$&/gr;
 
     my $gateway = gateway(env => {
         AZURE_POD_IDENTITY_AUTHORITY_HOST => $good->url },
-        files => { assertion => 'MARKED-assertion' },
+        files => { assertion => 'MARKED.assertion.of-a-pod' },
         http => location('/good', 'aoai_aad_credential managed_identity;')
+            . location('/opaque', <<"END") . location('/pod', <<"END")
+aoai_aad_credential managed_identity client_id=${\id(9)};
+END
+aoai_aad_authority_host ${\$bad->url};
+aoai_aad_credential workload_identity tenant_id=${\TENANT_ID}
+    client_id=${\CLIENT_ID} token_file=%%DIR%%/assertion;
+END
             . location('/bad', <<"END"));
 aoai_aad_authority_host ${\$bad->url};
 aoai_aad_credential azure_cli "path=/$path";
 aoai_aad_credential client_secret tenant_id=${\TENANT_ID}
     client_id=${\CLIENT_ID} secret=$secret;
 END
-    my ($token) = sent(ask($gateway, '/good'));
-    ask($gateway, '/bad');
-    ok $token, 'there is a token';
+    my $token = sent_token(ask($gateway, '/good'));
+    is sent_token(ask($gateway, '/opaque')), "$marked.opaque",
+        'there is a marked token';
+    ask($gateway, $_) for '/bad', '/pod';
+    ok $token, 'and one that can be read';
+    my %sent = map { form($_->{body}) } $bad->requests;
+    like $sent{$_}, qr/MARKED/, "$_ was sent"
+        for qw(client_secret client_assertion);
     my ($status) = grep { $_->{name} =~ /^azure_cli/ }
         status($gateway)->{tokens}->@*;
     is $status->{state}, 'failed', 'and an error';
@@ -424,7 +441,8 @@ END
     my %body = map { $_ => request($port, GET => '/status',
         headers => [Accept => $_])->{body} } JSON_TYPE, HTML, PROMETHEUS;
     $body{ready} = request($port, GET => '/status/ready')->{body};
-    $body{log} = $gateway->log;
+    $body{'error log'} = $gateway->log;
+    $body{'access log'} = $gateway->access_log;
 
     unlike $body{+HTML}, qr/<script>alert|<b>/, 'no words make an element';
     is scalar(() = $body{+HTML} =~ /<script/g), 1, '... nor a script';
@@ -433,7 +451,7 @@ END
         unlike $body{$form}, qr/MARKED/, "nothing secret in $form";
         unlike $body{$form}, qr/\Q$_\E/, '... and no part of a token'
             for grep { length > 40 } split /\./, $token;
-        next if $form eq 'log';
+        next if $form =~ /log$/;
         my $text = eval { Encode::decode('UTF-8', $body{$form},
             Encode::FB_CROAK | Encode::LEAVE_SRC) };
         ok defined $text, '... and it is UTF-8';
@@ -474,9 +492,6 @@ END
 sub ask ($gateway, $path) {
     return request($gateway->port('http'), GET => $path);
 }
-
-
-sub sent ($answer) { return Test::Gateway::Azure::sent_token($answer) }
 
 
 # The status as JSON, by a parser that takes nothing else.
