@@ -114,6 +114,10 @@ void ngx_http_aoai_aad_status_html(ngx_http_aoai_aad_writer_t *w,
     ngx_http_aoai_aad_status_t *status);
 void ngx_http_aoai_aad_ready_json(ngx_http_aoai_aad_writer_t *w,
     ngx_http_aoai_aad_status_t *status);
+
+/* page */
+extern const char *const  ngx_http_aoai_aad_page_style;
+extern const char *const  ngx_http_aoai_aad_page_script;
 ngx_int_t ngx_http_aoai_aad_page_policy(ngx_conf_t *cf, ngx_str_t *policy);
 
 

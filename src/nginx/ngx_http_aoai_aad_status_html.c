@@ -9,11 +9,6 @@
 
 #include "ngx_http_aoai_aad_status.h"
 
-#include <openssl/evp.h>
-
-/* of status.css and status.js, made by config */
-#include "ngx_http_aoai_aad_page.h"
-
 
 static void ngx_http_aoai_aad_html_head(ngx_http_aoai_aad_writer_t *w,
     ngx_http_aoai_aad_status_t *status);
@@ -49,8 +44,6 @@ static void ngx_http_aoai_aad_html_left(ngx_http_aoai_aad_writer_t *w,
     int64_t seconds);
 static void ngx_http_aoai_aad_html_text(ngx_http_aoai_aad_writer_t *w,
     const char *text);
-static ngx_int_t ngx_http_aoai_aad_page_digest(const char *text,
-    u_char *digest);
 
 
 static const char *const  ngx_http_aoai_aad_state_words[] = {
@@ -137,7 +130,7 @@ ngx_http_aoai_aad_html_head(ngx_http_aoai_aad_writer_t *w,
         ngx_http_aoai_aad_state_shapes[worst]);
 
     ngx_http_aoai_aad_write_text(w, "<style>");
-    ngx_http_aoai_aad_write_text(w, ngx_http_aoai_aad_page_css);
+    ngx_http_aoai_aad_write_text(w, ngx_http_aoai_aad_page_style);
     ngx_http_aoai_aad_write_text(w, "</style>\n</head>\n<body>\n");
 
     ngx_http_aoai_aad_html_summary(w, status);
@@ -510,7 +503,7 @@ ngx_http_aoai_aad_html_foot(ngx_http_aoai_aad_writer_t *w,
     }
 
     ngx_http_aoai_aad_write_text(w, "</footer>\n<script>");
-    ngx_http_aoai_aad_write_text(w, ngx_http_aoai_aad_page_js);
+    ngx_http_aoai_aad_write_text(w, ngx_http_aoai_aad_page_script);
     ngx_http_aoai_aad_write_text(w, "</script>\n</body>\n</html>\n");
 }
 
@@ -640,61 +633,4 @@ ngx_http_aoai_aad_html_text(ngx_http_aoai_aad_writer_t *w, const char *text)
             ngx_http_aoai_aad_write_character(w, c);
         }
     }
-}
-
-
-/*
- * The page's Content-Security-Policy (CSP Level 3): its own style and script
- * by their digests, and requests to where it came from.
- */
-ngx_int_t
-ngx_http_aoai_aad_page_policy(ngx_conf_t *cf, ngx_str_t *policy)
-{
-    u_char  style[64], script[64];
-    size_t  size;
-
-    static const char  format[] =
-        "default-src 'none'; style-src 'sha256-%s'; "
-        "script-src 'sha256-%s'; connect-src 'self'; img-src data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-    if (ngx_http_aoai_aad_page_digest(ngx_http_aoai_aad_page_css, style)
-        != NGX_OK
-        || ngx_http_aoai_aad_page_digest(ngx_http_aoai_aad_page_js, script)
-           != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    size = sizeof(format) + sizeof(style) + sizeof(script);
-
-    policy->data = ngx_pnalloc(cf->pool, size);
-    if (policy->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    policy->len = ngx_snprintf(policy->data, size, format, style, script)
-                  - policy->data;
-
-    return NGX_OK;
-}
-
-
-/* the SHA-256 in base64, with a NUL */
-static ngx_int_t
-ngx_http_aoai_aad_page_digest(const char *text, u_char *digest)
-{
-    u_char        sha256[EVP_MAX_MD_SIZE];
-    unsigned int  length;
-
-    if (EVP_Digest(text, ngx_strlen(text), sha256, &length, EVP_sha256(),
-                   NULL)
-        != 1)
-    {
-        return NGX_ERROR;
-    }
-
-    (void) EVP_EncodeBlock(digest, sha256, (int) length);
-
-    return NGX_OK;
 }
