@@ -17,12 +17,13 @@ use Test::Gateway::System qw(alive await_exit end_with_test guard now to_null
 
 use constant ANSWER_SECONDS => 60;
 
-# What a page could ask for, and what the browser itself would.
+# Against what the browser would ask for by itself; and without a sandbox of
+# its own, which root, and many a container, cannot have.
 my @OPTIONS = qw(--headless=new --remote-debugging-pipe --no-first-run
     --disable-gpu --disable-dev-shm-usage --disable-background-networking
     --disable-component-update --disable-sync --disable-extensions
     --disable-default-apps --no-default-browser-check --no-pings
-    --hide-scrollbars --disable-crash-reporter --no-zygote);
+    --hide-scrollbars --disable-crash-reporter --no-sandbox --no-zygote);
 
 my $JSON = JSON::PP->new->utf8->allow_nonref;
 
@@ -53,7 +54,7 @@ sub new ($class) {
         POSIX::close($_) for grep { $_ > 4 } map { m{(\d+)$} }
             glob '/proc/self/fd/*';
         %ENV = (PATH => $ENV{PATH}, HOME => "$self->{folder}");
-        exec $program, @OPTIONS, $> == 0 ? '--no-sandbox' : (),
+        exec $program, @OPTIONS,
             '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1',
             "--user-data-dir=$self->{folder}/profile", 'about:blank'
             or POSIX::_exit(127);
@@ -63,13 +64,10 @@ sub new ($class) {
     $self->{guard} = guard($self->{pid});
     end_with_test($self);
 
-    my ($page) = wait_until {
-        grep { $_->{type} eq 'page' }
-            $self->_call('Target.getTargets')->{targetInfos}->@*;
-    } ANSWER_SECONDS or croak 'the browser has no page';
+    my $page = wait_until { $self->_page } ANSWER_SECONDS
+        or croak 'the browser has no page';
     my $attached = $self->_call('Target.attachToTarget',
-        targetId => $self->_page->{targetId},
-        flatten => JSON::PP::true);
+        targetId => $page->{targetId}, flatten => JSON::PP::true);
     $self->{session} = $attached->{sessionId};
     $self->_call("$_.enable") for qw(Page Runtime Log Network);
     return $self;
