@@ -36,7 +36,7 @@ ngx_http_aoai_aad_count_request(ngx_http_aoai_aad_identity_t *identity,
 
     /* where the token was just found, the slot is the identity's */
 
-    counters = ctx->cache_status <= NGX_HTTP_AOAI_AAD_STALE
+    counters = identity->slot && ctx->cache_status <= NGX_HTTP_AOAI_AAD_STALE
                ? &identity->slot->counters
                : ngx_http_aoai_aad_counters(identity);
 
