@@ -179,9 +179,13 @@ like verdict(ask($gateway, '/both_tenants/',
     'a tenant whose keys are not to be had here';
 
 # who it was is in the log, and the count of those who were not
+is verdict(ask($gateway, '/none/', caller_token(preferred_username => undef))),
+    200, 'an app without a name';
 my $log = Test::Gateway::System::read_file($gateway->dir . '/who.log');
 like $log, qr{^/none/ \[${\PERSON_ID} ${\CALLER_ID} a\@b\.test\] 200$}m,
     'the log says who it was';
+like $log, qr{^/none/ \[${\PERSON_ID} ${\CALLER_ID} -\] 200$}m,
+    '... as far as it is known';
 like $log, qr{^/none/ \[- - -\] 401$}m, '... and nobody where it was refused';
 unlike $gateway->log, qr/eyJ/, 'no part of a token is in the error log';
 

@@ -141,21 +141,24 @@ ngx_http_aoai_aad_text_variable(ngx_http_request_t *r,
 }
 
 
-/* who was let in, and so nothing for who was not */
+/* who was let in, and so nothing for who was not; an app may have no name */
 static ngx_int_t
 ngx_http_aoai_aad_caller_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
+    u_char                   *text;
     ngx_http_aoai_aad_ctx_t  *ctx;
 
     ctx = ngx_http_aoai_aad_last_ctx(r);
 
-    if (ctx == NULL || ctx->caller == NULL) {
+    text = ctx && ctx->caller ? (u_char *) ctx->caller + data : NULL;
+
+    if (text == NULL || *text == '\0') {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    return ngx_http_aoai_aad_copy_text(r, v, (u_char *) ctx->caller + data);
+    return ngx_http_aoai_aad_copy_text(r, v, text);
 }
 
 
