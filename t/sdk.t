@@ -4,21 +4,14 @@
 
 use v5.36;
 
-use Cwd 'realpath';
-use File::Basename 'dirname';
-use File::Temp;
-use IPC::Open2 'open2';
-use JSON::PP 'decode_json';
 use Test::More;
 
 use Test::Gateway;
 use Test::Gateway::Certificates qw(app_certificate certificate);
 use Test::Gateway::Client 'request';
-use Test::Gateway::System qw(await_exit read_file spawn);
+use Test::Gateway::Node qw(end_node_servers node node_server);
 
-my $folder = realpath(dirname(__FILE__) . '/sdk');
 my $certificate = certificate();
-my @server;
 
 my $tenant = '11111111-1111-4111-8111-111111111111';
 my $client = '22222222-2222-4222-8222-222222222222';
@@ -27,11 +20,11 @@ my $app = '33333333-3333-4333-8333-333333333333';
 my $app_certificate = app_certificate();
 
 
-my $entra = server('entra.mjs', "--cert=$certificate->{certificate}",
+my $entra = node_server('entra.mjs', "--cert=$certificate->{certificate}",
     "--key=$certificate->{key}", "--tenant=$tenant", "--client-id=$client",
     "--client-secret=$secret", "--app-id=$app",
     "--app-certificate=$app_certificate->{certificate}");
-my $openai = server('azure-openai.mjs', "--issuer=$entra->{issuer}",
+my $openai = node_server('azure-openai.mjs', "--issuer=$entra->{issuer}",
     "--jwks=$entra->{jwks_uri}", "--cert=$certificate->{certificate}",
     "--key=$certificate->{key}");
 
@@ -123,7 +116,7 @@ END
     }
     is requests_for_a_token(), $before + 2, 'both of its own';
 
-    my ($status, $output) = node($gateway, 'assertions.mjs',
+    my ($status, $output) = node({}, 'assertions.mjs',
         "--server=https://localhost:$entra->{port}",
         "--token-endpoint=$entra->{token_endpoint}", "--client-id=$app",
         "--certificate=$app_certificate->{certificate}");
@@ -132,49 +125,14 @@ END
     $gateway->stop;
 };
 
-end_servers();
+end_node_servers();
 done_testing;
-
-
-# Starts a server of t/sdk, which ends with its standard input. Returns what
-# it announces.
-sub server ($script, @arguments) {
-    local $ENV{NODE_EXTRA_CA_CERTS} = $certificate->{ca};
-    local $ENV{NODE_NO_WARNINGS} = 1;
-    my $errors = File::Temp->new;
-    my $pid = open2(my $output, my $input, 'sh', '-c',
-        'log=$1; shift; exec node "$@" 2>"$log"', 'sh', $errors,
-        "$folder/$script", @arguments);
-
-    my $line = readline $output;
-    BAIL_OUT("$script doesn't start: " . read_file($errors)) if !$line;
-    push @server, { pid => $pid, input => $input, output => $output };
-    return decode_json($line);
-}
-
-
-sub end_servers () {
-    close $_->{input} for @server;
-    await_exit($_->{pid}, 10) for @server;
-}
 
 
 # Runs the client. Returns its exit status and what it printed.
 sub client ($gateway, $mode) {
-    return node($gateway, 'client.mjs', $mode || ());
-}
-
-
-# The same for a script of t/sdk.
-sub node ($gateway, $script, @arguments) {
-    my $output = $gateway->dir . '/node.output';
-    unlink $output;
-    my $pid = spawn(['/usr/bin/env', 'node', "$folder/$script", @arguments],
-        { PATH => $ENV{PATH},
-        GATEWAY => 'http://127.0.0.1:' . $gateway->port('gateway'),
-        NODE_EXTRA_CA_CERTS => $certificate->{ca} }, $output);
-
-    return await_exit($pid, 120), read_file($output);
+    return node({ GATEWAY => 'http://127.0.0.1:' . $gateway->port('gateway') },
+        'client.mjs', $mode || ());
 }
 
 

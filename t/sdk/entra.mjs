@@ -18,74 +18,14 @@
  * Keep standard input open: the server ends when it closes, or on SIGTERM.
  */
 
-import { generateKeyPairSync, randomBytes, randomUUID, X509Certificate }
-    from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 
 import { announce, endWithStarter, listen, readArguments, sendJson }
     from './server.mjs';
-
-/* oidc-provider remarks on its host; standard output is for our line */
-console.info = console.warn;
-
-const { default: Provider, errors } = await import('oidc-provider');
-
-
-const DEFAULT_SCOPE = '/.default';
-
-
-/* A fresh signing key as a private JWK. */
-function signingKey() {
-    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
-
-    return { ...privateKey.export({ format: 'jwk' }), alg: 'RS256',
-             use: 'sig', kid: randomUUID() };
-}
-
-
-/*
- * The resource that a scope "RESOURCE/.default" stands for, undefined for any
- * other scope: Entra grants an application nothing less.
- */
-function resourceOf(scope) {
-    return scope?.endsWith(DEFAULT_SCOPE)
-        ? scope.slice(0, -DEFAULT_SCOPE.length)
-        : undefined;
-}
-
-
-/* The resource server as oidc-provider wants it described. */
-function resourceServer(resource, lifetime) {
-    return {
-        scope: `${resource}${DEFAULT_SCOPE}`,
-        audience: resource,
-        accessTokenTTL: lifetime,
-        accessTokenFormat: 'jwt',
-        jwt: { sign: { alg: 'RS256' } },
-    };
-}
-
-
-/* An application that asks for tokens in its own name. */
-function application(id, authentication) {
-    return {
-        client_id: id,
-        grant_types: ['client_credentials'],
-        response_types: [],
-        redirect_uris: [],
-        ...authentication,
-    };
-}
-
-
-/* How an application with a secret proves who it is. */
-function bySecret(secret) {
-    return {
-        client_secret: secret,
-        token_endpoint_auth_method: 'client_secret_post',
-    };
-}
+import { Provider, application, bySecret, discovery, errors, resourceOf,
+         resourceServer, signingKey } from './token-server.mjs';
 
 
 /* How an application with a certificate, a PEM file, proves who it is. */
@@ -154,23 +94,6 @@ function settings(args) {
         ttl: { ClientCredentials: lifetime },
         jwks: { keys: [signingKey()] },
         cookies: { keys: [randomBytes(32).toString('hex')] },
-    };
-}
-
-
-/* The metadata document, at the place where Entra has it. */
-function discovery(facts) {
-    return {
-        issuer: facts.issuer,
-        token_endpoint: facts.token_endpoint,
-        jwks_uri: facts.jwks_uri,
-        authorization_endpoint:
-            facts.token_endpoint.replace(/token$/, 'authorize'),
-        token_endpoint_auth_methods_supported:
-            ['client_secret_post', 'private_key_jwt'],
-        response_types_supported: ['code'],
-        subject_types_supported: ['pairwise'],
-        id_token_signing_alg_values_supported: ['RS256'],
     };
 }
 
