@@ -10,12 +10,14 @@
  * answers GET /__record with an array of what came, in order:
  *
  *     {"method":"POST","path":"/openai/files?api-version=V","status":200,
- *      "headers":["host","authorization",...],"bytes":N,"token_sha256":"..."}
+ *      "headers":["host","authorization",...],"bytes":N,"token_sha256":"...",
+ *      "oid":"..."}
  *
  * "headers" has the names alone; "bytes" is the length of the body without
  * its chunked coding; "status" is 0 until the answer has begun, or where none
- * was possible; "token_sha256" is null where there was no bearer token. Keep
- * standard input open: the server ends when it closes, or on SIGTERM.
+ * was possible; "token_sha256" is null where there was no bearer token, and
+ * "oid" where it has none. Keep standard input open: the server ends when it
+ * closes, or on SIGTERM.
  *
  * 401  no valid token, in the words of Azure
  * 400  "credential_leaked": a client's credential came with the request
@@ -28,7 +30,7 @@ import { createServer as createTlsServer } from 'node:https';
 import { Transform, pipeline } from 'node:stream';
 
 import { startAimock } from './aimock.mjs';
-import { headerNames, refuseLeak, tokenCheck, tokenDigest, urlOf }
+import { headerNames, refuseLeak, tokenCheck, tokenDigest, tokenOwner, urlOf }
     from './credentials.mjs';
 import { DEPLOYMENTS } from './model.mjs';
 import { announce, endWithStarter, listen, readArguments, refusal, sendJson }
@@ -130,6 +132,7 @@ function note(req, answer) {
         headers: headerNames(req),
         bytes: 0,
         token_sha256: tokenDigest(req),
+        oid: tokenOwner(req),
     };
 
     record.push(entry);

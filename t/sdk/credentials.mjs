@@ -4,7 +4,7 @@
 
 import { createHash } from 'node:crypto';
 
-import { createRemoteJWKSet, errors, jwtVerify } from 'jose';
+import { createRemoteJWKSet, decodeJwt, errors, jwtVerify } from 'jose';
 
 
 const KEY_HEADERS = ['api-key', 'ocp-apim-subscription-key'];
@@ -32,6 +32,20 @@ export function tokenDigest(req) {
     return token === undefined
         ? null
         : createHash('sha256').update(token).digest('hex');
+}
+
+
+/*
+ * The object id in the token, null where there is none: whose it is, once it
+ * has passed the check.
+ */
+export function tokenOwner(req) {
+    try {
+        return decodeJwt(bearerToken(req)).oid ?? null;
+
+    } catch {
+        return null;
+    }
 }
 
 
@@ -88,10 +102,11 @@ function leakOf(req) {
 /*
  * Makes the function that resolves to the answer to a request whose token is
  * missing or invalid, in the words of Azure, and to undefined for a valid one.
- * It rejects where the issuer's keys cannot be had.
+ * It rejects where the issuer's keys cannot be had, and takes those that are
+ * new at once.
  */
 export function tokenCheck({ issuer, jwks, audience }) {
-    const keys = createRemoteJWKSet(new URL(jwks));
+    const keys = createRemoteJWKSet(new URL(jwks), { cooldownDuration: 0 });
     const refusal = {
         status: 401,
         body: {
