@@ -305,6 +305,37 @@ END
 };
 
 
+subtest 'limits' => sub {
+    my $gateway = gateway(<<"END", http => <<'END2')->start;
+location / { limit_req zone=callers; limit_req_status 429; $RULE; $PASS }
+location /open/ { limit_req zone=callers; limit_req_status 429; $PASS }
+END
+limit_req_zone $aoai_aad_caller_object_id zone=callers:64k rate=1r/m;
+END2
+    # until the keys are there nobody is known
+    is ask($gateway, '/', caller_token(oid => CLIENT_ID))->{status}, 200,
+        'the keys have come';
+
+    my $other = caller_token(oid => CALLER_ID);
+    my $again = caller_token(jti => 'another token of the same person');
+    is_deeply [map { ask($gateway, '/', $_)->{status} }
+        $good, $good, $again, $other, $other], [200, 429, 429, 200, 429],
+        'a limit for each caller';
+    is_deeply [map { ask($gateway, '/', $_)->{status} } (undef, 'x') x 2],
+        [(401) x 4], '... that is of nobody where nobody is known';
+    is_deeply [map { ask($gateway, '/open/', $good)->{status} } 1, 2],
+        [200, 200], '... nor where nobody is asked';
+    my $status = request($gateway->port('gateway'), GET => '/status',
+        headers => [Accept => 'text/plain; version=0.0.4'])->{body};
+    my ($refused) = $status =~ /_refused\w*\{.*invalid_token.*\} (\d+)$/m;
+    is $refused, 4, '... and refusals are counted once';
+    my $log = Test::Gateway::System::read_file($gateway->dir . '/who.log');
+    like $log, qr{^/ \[${\PERSON_ID} .*\] 429$}m,
+        'the log says who had too much';
+    $gateway->stop;
+};
+
+
 # what nginx -t says
 for my $case (
     ['' => qr/audience=/], ['audience=x' => qr/tenant=/],

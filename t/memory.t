@@ -120,4 +120,3 @@ sub with_token ($number, @areas) {
     my $part = quotemeta word($number) x 3;
     return grep { $_->{bytes} =~ /$part/ } @areas;
 }
-

@@ -311,6 +311,8 @@ typedef struct {
     unsigned                        waiting:1;
     unsigned                        timed_out:1;
     unsigned                        digested:1;
+    unsigned                        looking:1;  /* who calls, for a variable */
+    unsigned                        looked:1;
     unsigned                        sent:1;     /* with a token */
 } ngx_http_aoai_aad_ctx_t;
 
@@ -395,6 +397,7 @@ ngx_int_t ngx_http_aoai_aad_check_caller(ngx_http_request_t *r,
     ngx_queue_t **queue);
 ngx_int_t ngx_http_aoai_aad_caller_token(ngx_http_request_t *r,
     ngx_http_aoai_aad_ctx_t *ctx, ngx_str_t *token);
+aad_caller_t *ngx_http_aoai_aad_who(ngx_http_request_t *r);
 ngx_int_t ngx_http_aoai_aad_refuse_caller(ngx_http_request_t *r,
     ngx_http_aoai_aad_ctx_t *ctx, ngx_http_aoai_aad_answer_t *answer);
 

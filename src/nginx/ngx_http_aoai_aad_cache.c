@@ -276,7 +276,8 @@ ngx_http_aoai_aad_add_slot(ngx_slab_pool_t *shpool,
 
 /*
  * Whether there is a token to send now, in identity->header, or a key set to
- * check with, in identity->key_set: the question of every request.  No lock is taken while the worker's copy is the newest.
+ * check with, in identity->key_set: the question of every request.  No lock is
+ * taken while the worker's copy is the newest.
  */
 ngx_int_t
 ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity)

@@ -558,15 +558,61 @@ ngx_http_aoai_aad_refuse_caller(ngx_http_request_t *r,
            ? NGX_HTTP_AOAI_AAD_INSUFFICIENT_ROLE
            : NGX_HTTP_AOAI_AAD_INVALID_TOKEN;
 
+    ctx->answer = answer;
+
+    /* for a look at who it is nobody is refused yet */
+
+    if (ctx->looking) {
+        return NGX_DECLINED;
+    }
+
     (void) ngx_atomic_fetch_add(&amcf->totals->refused[code], 1);
 
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "aoai_aad: caller refused (%s): %s", answer->code,
                   answer->reason ? answer->reason : "no bearer token");
 
-    ctx->answer = answer;
-
     return NGX_DECLINED;
+}
+
+
+/*
+ * Who calls; NULL when it is not known, or not yet.  A limit wants to know it
+ * before the access phase: it is looked at then, once, and never waited for.
+ */
+aad_caller_t *
+ngx_http_aoai_aad_who(ngx_http_request_t *r)
+{
+    ngx_queue_t                   *queue;
+    ngx_http_aoai_aad_ctx_t       *ctx;
+    ngx_http_aoai_aad_loc_conf_t  *alcf;
+
+    ctx = ngx_http_aoai_aad_last_ctx(r);
+
+    if (ctx && (ctx->caller || ctx->looked)) {
+        return ctx->caller;
+    }
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
+
+    if (alcf->identity == NULL || alcf->callers == NULL) {
+        return NULL;
+    }
+
+    ctx = ngx_http_aoai_aad_get_ctx(r);
+    if (ctx == NULL) {
+        return NULL;
+    }
+
+    ctx->looked = 1;
+    ctx->looking = 1;
+
+    (void) ngx_http_aoai_aad_check_caller(r, alcf, ctx, &queue);
+
+    ctx->looking = 0;
+    ctx->answer = NULL;
+
+    return ctx->caller;
 }
 
 

@@ -112,15 +112,15 @@ ngx_http_aoai_aad_check_scope(ngx_conf_t *cf,
     }
 
     if (alcf->scope_place.line) {
-        ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &alcf->scope_place, "aoai_aad_scope",
-                               warning.text);
+        ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &alcf->scope_place,
+                                 "aoai_aad_scope", warning.text);
 
     } else {
         ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &alcf->authority_place,
-                               alcf->authority_place.line
-                                   ? "aoai_aad_authority_host"
-                                   : "AZURE_AUTHORITY_HOST",
-                               warning.text);
+                                 alcf->authority_place.line
+                                     ? "aoai_aad_authority_host"
+                                     : "AZURE_AUTHORITY_HOST",
+                                 warning.text);
     }
 
     return NGX_OK;

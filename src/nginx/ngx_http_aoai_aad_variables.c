@@ -146,12 +146,12 @@ static ngx_int_t
 ngx_http_aoai_aad_caller_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data)
 {
-    u_char                   *text;
-    ngx_http_aoai_aad_ctx_t  *ctx;
+    u_char        *text;
+    aad_caller_t  *caller;
 
-    ctx = ngx_http_aoai_aad_last_ctx(r);
+    caller = ngx_http_aoai_aad_who(r);
 
-    text = ctx && ctx->caller ? (u_char *) ctx->caller + data : NULL;
+    text = caller ? (u_char *) caller + data : NULL;
 
     if (text == NULL || *text == '\0') {
         v->not_found = 1;
