@@ -49,10 +49,11 @@ ngx_http_aoai_aad_check_handler(ngx_conf_t *cf,
     ngx_http_aoai_aad_loc_conf_t *alcf)
 {
     if (alcf->mode_place.line) {
-        ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &alcf->mode_place, "aoai_aad",
-                               "it has no effect on this location, whose "
-                               "requests go without a token: only those of "
-                               "\"proxy_pass\" can have one");
+        ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &alcf->mode_place,
+                                 "aoai_aad",
+                                 "it has no effect on this location, whose "
+                                 "requests go without a token: only those of "
+                                 "\"proxy_pass\" can have one");
     }
 }
 
