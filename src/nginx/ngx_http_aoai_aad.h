@@ -141,6 +141,24 @@ typedef struct {
 } ngx_http_aoai_aad_snapshot_t;
 
 
+#define NGX_HTTP_AOAI_AAD_LINE        "Authorization: Bearer "
+
+/* besides the token's */
+#define NGX_HTTP_AOAI_AAD_LINE_BYTES                                          \
+    (sizeof(NGX_HTTP_AOAI_AAD_LINE) - 1 + sizeof(CRLF CRLF) - 1)
+
+/*
+ * The end of a request's head: the token's whole header, and the empty line.
+ * Requests send it from here, and none of them copies it: it is wiped when it
+ * is neither an identity's any more nor in the hands of one of them.
+ */
+typedef struct {
+    ngx_uint_t                      uses;
+    size_t                          length;
+    u_char                          data[1];
+} ngx_http_aoai_aad_line_t;
+
+
 /*
  * Equal settings are one identity, however many locations use it.  A tenant's
  * key set is one too: all that is fetched ahead of time, kept for all workers
@@ -160,8 +178,9 @@ typedef struct {
     aad_life_t                      life;
     ngx_uint_t                      tokens;
     ngx_http_aoai_aad_token_t       token;
-    ngx_str_t                       header;     /* the whole line, with CRLF;
-                                                   empty: no token */
+    ngx_msec_t                      usable_until;   /* 0: to be looked at */
+    time_t                          usable_until_sec;
+    ngx_http_aoai_aad_line_t       *line;       /* NULL: no token */
     aad_key_set_t                  *key_set;
     uint32_t                        key_set_version;
     ngx_queue_t                     waiting;
@@ -281,7 +300,7 @@ typedef struct {
 
 /* a token that was exchanged for the caller's */
 typedef struct {
-    ngx_str_t                       header;     /* as of an identity */
+    ngx_str_t                       line;       /* as of an identity */
     time_t                          usable_until;
     time_t                          created;
     ngx_http_aoai_aad_token_t       token;
@@ -306,6 +325,9 @@ typedef struct {
     ngx_uint_t                      exchanges;  /* waited for */
     u_char                          token_digest[AAD_DIGEST_BYTES];
     ngx_int_t                     (*create_request)(ngx_http_request_t *r);
+    ngx_http_aoai_aad_line_t       *line;       /* in use by this request */
+    ngx_buf_t                       buf;        /* of the line */
+    ngx_chain_t                     link;
     ngx_uint_t                      token;      /* the one sent */
     ngx_http_aoai_aad_refusal_t    *refusal;
     unsigned                        waiting:1;
@@ -365,8 +387,9 @@ ngx_int_t ngx_http_aoai_aad_precontent_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_aoai_aad_prepare(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
     ngx_queue_t **queue);
-ngx_str_t *ngx_http_aoai_aad_authorization(
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
+ngx_int_t ngx_http_aoai_aad_authorization(
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
+    ngx_str_t *line);
 ngx_http_aoai_aad_ctx_t *ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r);
 ngx_http_aoai_aad_ctx_t *ngx_http_aoai_aad_last_ctx(ngx_http_request_t *r);
 
@@ -434,8 +457,8 @@ void ngx_http_aoai_aad_watch_upstream(ngx_http_request_t *r);
 
 /* head */
 ngx_uint_t ngx_http_aoai_aad_is_credential(ngx_str_t *name);
-ngx_int_t ngx_http_aoai_aad_rewrite_head(ngx_pool_t *pool, ngx_buf_t *b,
-    ngx_str_t *authorization, ngx_str_t *uri);
+ngx_int_t ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri,
+    u_char **end);
 
 /* header */
 ngx_table_elt_t *ngx_http_aoai_aad_find_header(ngx_list_t *headers,
@@ -450,7 +473,9 @@ ngx_int_t ngx_http_aoai_aad_init_module(ngx_cycle_t *cycle);
 void ngx_http_aoai_aad_keep_out_of_dumps(ngx_shm_zone_t *zone);
 ngx_uint_t ngx_http_aoai_aad_is_alive(ngx_pid_t pid);
 ngx_uint_t ngx_http_aoai_aad_log_due(time_t *logged);
-ngx_int_t ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity);
+ngx_int_t ngx_http_aoai_aad_look(ngx_http_aoai_aad_identity_t *identity);
+u_char *ngx_http_aoai_aad_write_line(u_char *p, u_char *token, size_t length);
+void ngx_http_aoai_aad_release_line(ngx_http_aoai_aad_line_t *line);
 ngx_int_t ngx_http_aoai_aad_lease(ngx_http_aoai_aad_identity_t *identity,
     ngx_msec_t *delay);
 void ngx_http_aoai_aad_release(ngx_http_aoai_aad_identity_t *identity);
@@ -494,6 +519,26 @@ void ngx_http_aoai_aad_exit_process(ngx_cycle_t *cycle);
 ngx_int_t ngx_http_aoai_aad_fetch(ngx_http_aoai_aad_identity_t *identity);
 void ngx_http_aoai_aad_refresh(ngx_http_aoai_aad_identity_t *identity);
 void ngx_http_aoai_aad_watch(ngx_http_aoai_aad_identity_t *identity);
+
+
+/*
+ * Whether there is a token to send now, in identity->line, or a key set to
+ * check with, in identity->key_set: the question of every request, more than
+ * once.  While the worker's copy is the newest, and not near its end, three
+ * comparisons answer it.
+ */
+static ngx_inline ngx_int_t
+ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity)
+{
+    if (identity->slot->sequence == identity->sequence
+        && ngx_current_msec < identity->usable_until
+        && ngx_time() < identity->usable_until_sec)
+    {
+        return 1;
+    }
+
+    return ngx_http_aoai_aad_look(identity);
+}
 
 
 /* clocks and cancellation, for what runs in a thread */

@@ -147,18 +147,43 @@ ngx_http_aoai_aad_prepare(ngx_http_request_t *r,
 }
 
 
-/* The header line to send now; NULL when there is no token any more. */
-ngx_str_t *
+/*
+ * The line to send now, which stays as long as the request.  Returns
+ * NGX_DECLINED when there is no token any more.
+ */
+ngx_int_t
 ngx_http_aoai_aad_authorization(ngx_http_aoai_aad_loc_conf_t *alcf,
-    ngx_http_aoai_aad_ctx_t *ctx)
+    ngx_http_aoai_aad_ctx_t *ctx, ngx_str_t *line)
 {
     if (alcf->mode == NGX_HTTP_AOAI_AAD_ON_BEHALF_OF) {
-        return ctx->behalf && ngx_time() < ctx->behalf->usable_until
-               ? &ctx->behalf->header : NULL;
+
+        if (ctx->behalf == NULL || ngx_time() >= ctx->behalf->usable_until) {
+            return NGX_DECLINED;
+        }
+
+        *line = ctx->behalf->line;
+
+        return NGX_OK;
     }
 
-    return ngx_http_aoai_aad_has_token(alcf->identity)
-           ? &alcf->identity->header : NULL;
+    if (!ngx_http_aoai_aad_has_token(alcf->identity)) {
+        return NGX_DECLINED;
+    }
+
+    if (ctx->line != alcf->identity->line) {
+
+        if (ctx->line) {
+            ngx_http_aoai_aad_release_line(ctx->line);
+        }
+
+        ctx->line = alcf->identity->line;
+        ctx->line->uses++;
+    }
+
+    line->data = ctx->line->data;
+    line->len = ctx->line->length;
+
+    return NGX_OK;
 }
 
 
@@ -197,11 +222,16 @@ ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r)
 }
 
 
-/* it frees nothing: it is what the context is found by */
+/* what the context is found by, too */
 static void
 ngx_http_aoai_aad_ctx_cleanup(void *data)
 {
-    /* void */
+    ngx_http_aoai_aad_ctx_t *ctx = data;
+
+    if (ctx->line) {
+        ngx_http_aoai_aad_release_line(ctx->line);
+        ctx->line = NULL;
+    }
 }
 
 

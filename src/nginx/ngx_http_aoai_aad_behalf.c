@@ -17,7 +17,7 @@
 static ngx_int_t ngx_http_aoai_aad_use_known(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
     ngx_http_aoai_aad_caller_key_t *key, ngx_http_aoai_aad_known_t *known,
-    ngx_str_t *header);
+    ngx_str_t *line);
 static ngx_int_t ngx_http_aoai_aad_refuse_behalf(ngx_http_request_t *r,
     ngx_http_aoai_aad_ctx_t *ctx, ngx_http_aoai_aad_known_t *known,
     ngx_str_t *texts);
@@ -132,7 +132,7 @@ static ngx_int_t
 ngx_http_aoai_aad_use_known(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
     ngx_http_aoai_aad_caller_key_t *key, ngx_http_aoai_aad_known_t *known,
-    ngx_str_t *header)
+    ngx_str_t *line)
 {
     time_t                          usable_until, max_age;
     ngx_http_aoai_aad_behalf_t     *behalf;
@@ -141,7 +141,7 @@ ngx_http_aoai_aad_use_known(ngx_http_request_t *r,
     amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
 
     if (known->refusal != AAD_REFUSAL_NONE) {
-        return ngx_http_aoai_aad_refuse_behalf(r, ctx, known, header);
+        return ngx_http_aoai_aad_refuse_behalf(r, ctx, known, line);
     }
 
     usable_until = known->expires_on;
@@ -164,7 +164,7 @@ ngx_http_aoai_aad_use_known(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    behalf->header = *header;
+    behalf->line = *line;
     behalf->created = known->created;
     behalf->usable_until = usable_until;
 

@@ -36,6 +36,8 @@ static void ngx_http_aoai_aad_commit(ngx_http_aoai_aad_slot_t *slot,
     ngx_http_aoai_aad_state_t *state);
 static ngx_int_t ngx_http_aoai_aad_copy(
     ngx_http_aoai_aad_identity_t *identity);
+static void ngx_http_aoai_aad_set_usable(
+    ngx_http_aoai_aad_identity_t *identity);
 static ngx_int_t ngx_http_aoai_aad_copy_key_set(
     ngx_http_aoai_aad_identity_t *identity);
 
@@ -274,13 +276,9 @@ ngx_http_aoai_aad_add_slot(ngx_slab_pool_t *shpool,
 }
 
 
-/*
- * Whether there is a token to send now, in identity->header, or a key set to
- * check with, in identity->key_set: the question of every request.  No lock is
- * taken while the worker's copy is the newest.
- */
+/* ngx_http_aoai_aad_has_token(), when it is not plain to see. */
 ngx_int_t
-ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity)
+ngx_http_aoai_aad_look(ngx_http_aoai_aad_identity_t *identity)
 {
     aad_moment_t  now;
 
@@ -290,7 +288,7 @@ ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity)
         return 0;
     }
 
-    if (identity->header.len == 0 && identity->key_set == NULL) {
+    if (identity->line == NULL && identity->key_set == NULL) {
         return 0;
     }
 
@@ -663,10 +661,22 @@ ngx_http_aoai_aad_forget(ngx_http_aoai_aad_identity_t *identity)
     aad_key_set_destroy(identity->key_set);
     identity->key_set = NULL;
 
-    if (identity->header.data) {
-        ngx_explicit_memzero(identity->header.data, identity->header.len);
-        ngx_free(identity->header.data);
-        ngx_str_null(&identity->header);
+    identity->usable_until = 0;
+
+    if (identity->line) {
+        ngx_http_aoai_aad_release_line(identity->line);
+        identity->line = NULL;
+    }
+}
+
+
+/* One use less. */
+void
+ngx_http_aoai_aad_release_line(ngx_http_aoai_aad_line_t *line)
+{
+    if (--line->uses == 0) {
+        ngx_explicit_memzero(line->data, line->length);
+        ngx_free(line);
     }
 }
 
@@ -690,10 +700,9 @@ ngx_http_aoai_aad_copy(ngx_http_aoai_aad_identity_t *identity)
 {
     u_char                      *p;
     size_t                       length;
+    ngx_http_aoai_aad_line_t    *line;
     ngx_http_aoai_aad_state_t    state;
     ngx_http_aoai_aad_record_t  *record;
-
-    static const char  name[] = "Authorization: Bearer ";
 
     if (identity->tenant_id) {
         return ngx_http_aoai_aad_copy_key_set(identity);
@@ -716,24 +725,48 @@ ngx_http_aoai_aad_copy(ngx_http_aoai_aad_identity_t *identity)
         return NGX_OK;
     }
 
-    length = sizeof(name) - 1 + record->length + sizeof(CRLF) - 1;
+    length = NGX_HTTP_AOAI_AAD_LINE_BYTES + record->length;
 
-    p = ngx_alloc(length, ngx_cycle->log);
+    line = ngx_alloc(sizeof(ngx_http_aoai_aad_line_t) + length,
+                     ngx_cycle->log);
 
-    if (p) {
-        identity->header.data = p;
-        identity->header.len = length;
+    if (line) {
+        p = ngx_http_aoai_aad_write_line(line->data, record->data,
+                                         record->length);
+        line->uses = 1;
+        line->length = p - line->data;
 
-        p = ngx_cpymem(p, name, sizeof(name) - 1);
-        p = ngx_cpymem(p, record->data, record->length);
-        *p++ = CR; *p++ = LF;
-
+        identity->line = line;
         identity->token = record->token;
+        ngx_http_aoai_aad_set_usable(identity);
     }
 
     ngx_http_aoai_aad_unlock(identity, NULL);
 
-    return p ? NGX_OK : NGX_ERROR;
+    return line ? NGX_OK : NGX_ERROR;
+}
+
+
+/* Writes the end of a head with the token.  Returns where it ends. */
+u_char *
+ngx_http_aoai_aad_write_line(u_char *p, u_char *token, size_t length)
+{
+    p = ngx_cpymem(p, NGX_HTTP_AOAI_AAD_LINE,
+                   sizeof(NGX_HTTP_AOAI_AAD_LINE) - 1);
+    p = ngx_cpymem(p, token, length);
+
+    return ngx_cpymem(p, CRLF CRLF, sizeof(CRLF CRLF) - 1);
+}
+
+
+/* in the units of the clocks that nginx has read already */
+static void
+ngx_http_aoai_aad_set_usable(ngx_http_aoai_aad_identity_t *identity)
+{
+    identity->usable_until = (ngx_msec_t)
+                             ngx_max(identity->life.usable_until_ms, 0);
+    identity->usable_until_sec = (time_t)
+                             (identity->life.usable_until_wall_ms / 1000);
 }
 
 
@@ -776,6 +809,10 @@ ngx_http_aoai_aad_copy_key_set(ngx_http_aoai_aad_identity_t *identity)
 
     if (identity->tokens != tokens) {
         rc = ngx_http_aoai_aad_read_key_set(identity, document, length);
+    }
+
+    if (identity->key_set) {
+        ngx_http_aoai_aad_set_usable(identity);
     }
 
     ngx_free(document);

@@ -80,7 +80,8 @@ ngx_http_aoai_aad_check_lists(ngx_conf_t *cf,
 
             if (aad_host_warning(&settings, text, &warning) != 0) {
                 ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &host[j].place,
-                                       "aoai_aad_allowed_hosts", warning.text);
+                                         "aoai_aad_allowed_hosts",
+                                         warning.text);
             }
         }
     }
@@ -188,9 +189,9 @@ ngx_http_aoai_aad_check_server(ngx_conf_t *cf,
     place.line = uscf->line;
 
     ngx_http_aoai_aad_log_at(cf, NGX_LOG_WARN, &place,
-                           uscf->flags & NGX_HTTP_UPSTREAM_CREATE
-                               ? "upstream" : "proxy_pass",
-                           warning.text);
+                             uscf->flags & NGX_HTTP_UPSTREAM_CREATE
+                                 ? "upstream" : "proxy_pass",
+                             warning.text);
 }
 
 

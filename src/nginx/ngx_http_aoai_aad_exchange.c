@@ -327,12 +327,9 @@ ngx_http_aoai_aad_exchange_done(ngx_event_t *ev)
 static void
 ngx_http_aoai_aad_exchanged(ngx_http_aoai_aad_exchange_t *exchange)
 {
-    u_char                     *p;
-    ngx_str_t                   header;
+    ngx_str_t                   line;
     aad_token_t                *token;
     ngx_http_aoai_aad_known_t   known;
-
-    static const char  name[] = "Authorization: Bearer ";
 
     token = &exchange->token;
 
@@ -355,25 +352,24 @@ ngx_http_aoai_aad_exchanged(ngx_http_aoai_aad_exchange_t *exchange)
     ngx_cpystrn((u_char *) known.tenant_id, (u_char *) token->tenant_id,
                 AAD_ID_BYTES);
 
-    header.len = sizeof(name) - 1 + token->access_token.length
-                 + sizeof(CRLF) - 1;
-    header.data = ngx_alloc(header.len, ngx_cycle->log);
+    line.len = NGX_HTTP_AOAI_AAD_LINE_BYTES + token->access_token.length;
+    line.data = ngx_alloc(line.len, ngx_cycle->log);
 
-    if (header.data == NULL) {
+    if (line.data == NULL) {
         ngx_http_aoai_aad_forget_caller(exchange->conf->callers,
                                         &exchange->key);
         return;
     }
 
-    p = ngx_cpymem(header.data, name, sizeof(name) - 1);
-    p = ngx_cpymem(p, token->access_token.data, token->access_token.length);
-    *p++ = CR; *p++ = LF;
+    (void) ngx_http_aoai_aad_write_line(line.data,
+                                        (u_char *) token->access_token.data,
+                                        token->access_token.length);
 
     ngx_http_aoai_aad_remember(exchange->conf->callers, &exchange->key, &known,
-                               &header);
+                               &line);
 
-    ngx_explicit_memzero(header.data, header.len);
-    ngx_free(header.data);
+    ngx_explicit_memzero(line.data, line.len);
+    ngx_free(line.data);
 }
 
 

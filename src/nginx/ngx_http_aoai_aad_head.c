@@ -3,7 +3,7 @@
  * Copyright (C) the ngx_http_aoai_aad_module authors
  *
  * The head of a request as it leaves for the upstream: the client's own
- * credentials are taken out of it, the token is put in.
+ * credentials are taken out of it.
  */
 
 
@@ -15,97 +15,95 @@
 #define NGX_HTTP_AOAI_AAD_KEY_SUBPROTOCOL  "openai-insecure-api-key."
 
 
-/* parts of the old head that stay, as they are copied to the new one */
+/* what stays of the head, as it is moved together */
 typedef struct {
-    u_char                         *from;       /* not copied yet */
+    u_char                         *from;       /* not moved yet */
     u_char                         *to;
 } ngx_http_aoai_aad_copy_t;
 
 
-static void ngx_http_aoai_aad_rewrite_uri(ngx_http_aoai_aad_copy_t *copy,
+static void ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy,
     u_char *uri, u_char *end);
 static ngx_int_t ngx_http_aoai_aad_is_key_argument(u_char *p, u_char *last);
-static void ngx_http_aoai_aad_rewrite_line(ngx_http_aoai_aad_copy_t *copy,
+static void ngx_http_aoai_aad_clean_line(ngx_http_aoai_aad_copy_t *copy,
     u_char *line, u_char *end);
 static ngx_int_t ngx_http_aoai_aad_is_header(u_char *line, u_char *end,
     const char *name, size_t length, u_char **value);
-static void ngx_http_aoai_aad_rewrite_subprotocols(
+static void ngx_http_aoai_aad_clean_subprotocols(
     ngx_http_aoai_aad_copy_t *copy, u_char *line, u_char *value, u_char *end);
 static void ngx_http_aoai_aad_keep(ngx_http_aoai_aad_copy_t *copy,
     u_char *end);
+static void ngx_http_aoai_aad_drop(ngx_http_aoai_aad_copy_t *copy,
+    u_char *start, u_char *end);
 static u_char *ngx_http_aoai_aad_line_end(u_char *p, u_char *last);
 
 
 /*
- * Puts the new head, with 'authorization' (a whole line) at its end, in the
- * place of the old one in 'b'; what follows the head in the buffer (the body
- * of proxy_set_body) stays.  'uri' gets the new URI.  Returns NGX_OK, NGX_ERROR
- * when memory is out, or NGX_DECLINED when this is no head of HTTP/1.
+ * Takes the client's credentials out of the head in 'b', in place.  'uri' gets
+ * the new URI, and 'end' is where the head ends, with its empty line.  Returns
+ * NGX_OK, or NGX_DECLINED when this is no head of HTTP/1.
  *
- * It stays one buffer: ngx_http_proxy_body_output_filter() takes the first one
- * for the head, and all others for the body.
+ * Every line is looked at, whoever has put it there.  Nothing is copied unless
+ * something is taken out, and the C library finds the ends of lines.
  */
 ngx_int_t
-ngx_http_aoai_aad_rewrite_head(ngx_pool_t *pool, ngx_buf_t *b,
-    ngx_str_t *authorization, ngx_str_t *uri)
+ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri, u_char **end)
 {
-    u_char                    *start, *method_end, *uri_end, *line, *end;
+    u_char                    *uri_start, *uri_end, *line, *next;
     ngx_http_aoai_aad_copy_t   copy;
 
     static const char  version[] = " HTTP/1.x";
 
-    end = ngx_http_aoai_aad_line_end(b->pos, b->last);
-    method_end = ngx_strlchr(b->pos, end, ' ');
+    next = ngx_http_aoai_aad_line_end(b->pos, b->last);
+    uri_start = memchr(b->pos, ' ', next - b->pos);
 
-    uri_end = end - (sizeof(version) - 1) - (sizeof(CRLF) - 1);
+    uri_end = next - (sizeof(version) - 1) - (sizeof(CRLF) - 1);
 
-    if (method_end == NULL || uri_end <= method_end
-        || ngx_strncmp(uri_end, version, sizeof(version) - 2) != 0)
+    if (uri_start++ == NULL || uri_end < uri_start
+        || ngx_memcmp(uri_end, version, sizeof(version) - 2) != 0)
     {
         return NGX_DECLINED;
     }
 
-    start = ngx_pnalloc(pool, b->last - b->pos + authorization->len);
-    if (start == NULL) {
-        return NGX_ERROR;
+    copy.from = b->pos;
+    copy.to = b->pos;
+
+    ngx_http_aoai_aad_clean_uri(&copy, uri_start, uri_end);
+
+    if (copy.to != copy.from) {
+        ngx_http_aoai_aad_keep(&copy, uri_end);
     }
 
-    copy.from = b->pos;
-    copy.to = start;
+    uri->data = uri_start;
+    uri->len = (copy.to != copy.from ? copy.to : uri_end) - uri_start;
 
-    ngx_http_aoai_aad_rewrite_uri(&copy, method_end + 1, uri_end);
-
-    uri->data = start + (method_end + 1 - b->pos);
-
-    ngx_http_aoai_aad_keep(&copy, uri_end);
-
-    uri->len = copy.to - uri->data;
-
-    for (line = end; line < b->last && *line != CR && *line != LF; line = end)
+    for (line = next; line < b->last && *line != CR && *line != LF;
+         line = next)
     {
-        end = ngx_http_aoai_aad_line_end(line, b->last);
+        next = ngx_http_aoai_aad_line_end(line, b->last);
 
         /* a folded line is a part of the one before it */
 
-        while (end < b->last && (*end == ' ' || *end == '\t')) {
-            end = ngx_http_aoai_aad_line_end(end, b->last);
+        while (next < b->last && (*next == ' ' || *next == '\t')) {
+            next = ngx_http_aoai_aad_line_end(next, b->last);
         }
 
-        ngx_http_aoai_aad_rewrite_line(&copy, line, end);
+        ngx_http_aoai_aad_clean_line(&copy, line, next);
     }
 
-    ngx_http_aoai_aad_keep(&copy, line);
+    next = ngx_http_aoai_aad_line_end(line, b->last);
 
-    copy.to = ngx_cpymem(copy.to, authorization->data, authorization->len);
+    if (next - line != sizeof(CRLF) - 1) {
+        return NGX_DECLINED;
+    }
 
-    ngx_http_aoai_aad_keep(&copy, b->last);
+    if (copy.to != copy.from) {
+        next -= copy.from - copy.to;
+        ngx_http_aoai_aad_keep(&copy, b->last);
+        b->last = copy.to;
+    }
 
-    /* a retry on another server starts again at b->start */
-
-    b->start = start;
-    b->pos = start;
-    b->last = copy.to;
-    b->end = copy.to;
+    *end = next;
 
     return NGX_OK;
 }
@@ -113,40 +111,30 @@ ngx_http_aoai_aad_rewrite_head(ngx_pool_t *pool, ngx_buf_t *b,
 
 /* Takes "api-key" arguments out; all others stay byte for byte. */
 static void
-ngx_http_aoai_aad_rewrite_uri(ngx_http_aoai_aad_copy_t *copy, u_char *uri,
+ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy, u_char *uri,
     u_char *end)
 {
-    u_char  *p, *next, separator;
+    u_char  *p, *next;
 
-    p = ngx_strlchr(uri, end, '?');
+    for (p = memchr(uri, '?', end - uri); p && p < end; p = next) {
 
-    if (p == NULL) {
-        return;
-    }
-
-    ngx_http_aoai_aad_keep(copy, p);
-
-    separator = '?';
-
-    do {
-        p++;
-
-        next = ngx_strlchr(p, end, '&');
+        next = memchr(p + 1, '&', end - p - 1);
         if (next == NULL) {
             next = end;
         }
 
-        if (!ngx_http_aoai_aad_is_key_argument(p, next)) {
-            *copy->to++ = separator;
-            copy->to = ngx_cpymem(copy->to, p, next - p);
-            separator = '&';
+        if (!ngx_http_aoai_aad_is_key_argument(p + 1, next)) {
+            continue;
         }
 
-        p = next;
+        ngx_http_aoai_aad_drop(copy, p, next);
 
-    } while (p < end);
+        /* the one behind it takes its place */
 
-    copy->from = end;
+        if (next < end) {
+            *next = *p;
+        }
+    }
 }
 
 
@@ -210,20 +198,38 @@ ngx_http_aoai_aad_is_credential(ngx_str_t *name)
 }
 
 
-/* Keeps the line, drops it, or keeps a part of it. */
+/*
+ * Keeps the line, drops it, or keeps a part of it.  Two letters tell most
+ * headers apart from those that matter.
+ */
 static void
-ngx_http_aoai_aad_rewrite_line(ngx_http_aoai_aad_copy_t *copy, u_char *line,
+ngx_http_aoai_aad_clean_line(ngx_http_aoai_aad_copy_t *copy, u_char *line,
     u_char *end)
 {
     u_char  *value;
 
-    switch (ngx_tolower(*line)) {
+    switch (line[0] | 0x20) {
 
     case 'a':
-        if (!ngx_http_aoai_aad_is_header(line, end, "authorization", 13,
-                                         &value)
-            && !ngx_http_aoai_aad_is_header(line, end, "api-key", 7, &value))
-        {
+        switch (line[1] | 0x20) {
+
+        case 'u':
+            if (ngx_http_aoai_aad_is_header(line, end, "authorization", 13,
+                                            &value))
+            {
+                break;
+            }
+
+            return;
+
+        case 'p':
+            if (ngx_http_aoai_aad_is_header(line, end, "api-key", 7, &value)) {
+                break;
+            }
+
+            return;
+
+        default:
             return;
         }
 
@@ -243,7 +249,7 @@ ngx_http_aoai_aad_rewrite_line(ngx_http_aoai_aad_copy_t *copy, u_char *line,
         if (ngx_http_aoai_aad_is_header(line, end, "sec-websocket-protocol",
                                         22, &value))
         {
-            ngx_http_aoai_aad_rewrite_subprotocols(copy, line, value, end);
+            ngx_http_aoai_aad_clean_subprotocols(copy, line, value, end);
         }
 
         return;
@@ -252,8 +258,7 @@ ngx_http_aoai_aad_rewrite_line(ngx_http_aoai_aad_copy_t *copy, u_char *line,
         return;
     }
 
-    ngx_http_aoai_aad_keep(copy, line);
-    copy->from = end;
+    ngx_http_aoai_aad_drop(copy, line, end);
 }
 
 
@@ -288,7 +293,7 @@ ngx_http_aoai_aad_is_header(u_char *line, u_char *end, const char *name,
  * stay byte for byte.
  */
 static void
-ngx_http_aoai_aad_rewrite_subprotocols(ngx_http_aoai_aad_copy_t *copy,
+ngx_http_aoai_aad_clean_subprotocols(ngx_http_aoai_aad_copy_t *copy,
     u_char *line, u_char *value, u_char *end)
 {
     u_char      *p, *item, *next, *start, *value_end;
@@ -335,7 +340,8 @@ ngx_http_aoai_aad_rewrite_subprotocols(ngx_http_aoai_aad_copy_t *copy,
             *copy->to++ = ',';
         }
 
-        copy->to = ngx_cpymem(copy->to, p, next - p);
+        ngx_memmove(copy->to, p, next - p);
+        copy->to += next - p;
         offers += (item < next);
     }
 
@@ -348,11 +354,29 @@ ngx_http_aoai_aad_rewrite_subprotocols(ngx_http_aoai_aad_copy_t *copy,
 }
 
 
-/* Copies what was not copied yet, up to 'end'. */
+/* Moves what was not moved yet, up to 'end'. */
 static void
 ngx_http_aoai_aad_keep(ngx_http_aoai_aad_copy_t *copy, u_char *end)
 {
-    copy->to = ngx_cpymem(copy->to, copy->from, end - copy->from);
+    size_t  length;
+
+    length = end - copy->from;
+
+    if (copy->to != copy->from) {
+        ngx_memmove(copy->to, copy->from, length);
+    }
+
+    copy->to += length;
+    copy->from = end;
+}
+
+
+static void
+ngx_http_aoai_aad_drop(ngx_http_aoai_aad_copy_t *copy, u_char *start,
+    u_char *end)
+{
+    ngx_http_aoai_aad_keep(copy, start);
+
     copy->from = end;
 }
 

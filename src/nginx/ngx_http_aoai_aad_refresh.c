@@ -23,7 +23,7 @@
 /* of an entry about a failure: its chain's name, and date, process and words
    around all that is said */
 #define NGX_HTTP_AOAI_AAD_NAME_BYTES    256
-#define NGX_HTTP_AOAI_AAD_LINE_BYTES    160
+#define NGX_HTTP_AOAI_AAD_AROUND_BYTES    160
 
 
 /* clocks are read in whole seconds on the way, and may be adjusted a little */
@@ -194,7 +194,8 @@ ngx_http_aoai_aad_watch(ngx_http_aoai_aad_identity_t *identity)
 static ngx_int_t
 ngx_http_aoai_aad_start(ngx_http_aoai_aad_identity_t *identity)
 {
-    ngx_http_aoai_aad_fetch_t  *fetch;
+    ngx_http_aoai_aad_fetch_t      *fetch;
+    ngx_http_aoai_aad_main_conf_t  *amcf;
 
     fetch = identity->task->ctx;
 
@@ -207,11 +208,9 @@ ngx_http_aoai_aad_start(ngx_http_aoai_aad_identity_t *identity)
     fetch->only = ngx_http_aoai_aad_has_token(identity)
                   ? identity->token.step : identity->settings.chain_length;
 
-    if (ngx_thread_task_post(ngx_http_aoai_aad_cycle_conf((ngx_cycle_t *)
-                                                          ngx_cycle)
-                                 ->thread_pool, identity->task)
-        != NGX_OK)
-    {
+    amcf = ngx_http_aoai_aad_cycle_conf((ngx_cycle_t *) ngx_cycle);
+
+    if (ngx_thread_task_post(amcf->thread_pool, identity->task) != NGX_OK) {
         (void) ngx_http_aoai_aad_failed(identity, 0, NULL, 0);
         return NGX_DECLINED;
     }
@@ -368,13 +367,14 @@ ngx_http_aoai_aad_log_failure(ngx_http_aoai_aad_identity_t *identity,
     name.len = ngx_min(name.len, NGX_HTTP_AOAI_AAD_NAME_BYTES);
 
     (void) aad_report_text(report, text, sizeof(text) - name.len
-                                         - NGX_HTTP_AOAI_AAD_LINE_BYTES);
+                                         - NGX_HTTP_AOAI_AAD_AROUND_BYTES);
 
     ngx_log_error(level, ngx_cycle->log, 0,
                   "aoai_aad: no %s%s: %s (%s%V%s)",
                   ngx_http_aoai_aad_has_token(identity) ? "new " : "",
                   identity->tenant_id ? "keys of callers" : "token", text,
-                  identity->tenant_id ? "" : "chain: ", &name, name.len < identity->name.len ? "..." : "");
+                  identity->tenant_id ? "" : "chain: ", &name,
+                  name.len < identity->name.len ? "..." : "");
 }
 
 

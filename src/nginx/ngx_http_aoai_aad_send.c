@@ -15,6 +15,10 @@
 
 static void ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r);
 static ngx_int_t ngx_http_aoai_aad_create_request(ngx_http_request_t *r);
+static void ngx_http_aoai_aad_chain(ngx_http_aoai_aad_ctx_t *ctx,
+    ngx_chain_t *head, ngx_str_t *line);
+static ngx_int_t ngx_http_aoai_aad_join(ngx_pool_t *pool, ngx_buf_t *b,
+    u_char *end, ngx_str_t *line);
 
 
 /*
@@ -99,6 +103,7 @@ ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
 static void
 ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
 {
+    ngx_str_t                      line;
     ngx_http_aoai_aad_ctx_t       *ctx;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
 
@@ -127,7 +132,7 @@ ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
         return;
     }
 
-    if (ngx_http_aoai_aad_authorization(alcf, ctx) == NULL) {
+    if (ngx_http_aoai_aad_authorization(alcf, ctx, &line) != NGX_OK) {
         ngx_http_finalize_request(r, ngx_http_aoai_aad_unavailable(r));
         return;
     }
@@ -146,8 +151,11 @@ ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
 {
+    u_char                        *end;
     ngx_int_t                      rc;
-    ngx_str_t                     *authorization;
+    ngx_str_t                      line;
+    ngx_buf_t                     *b;
+    ngx_http_upstream_t           *u;
     ngx_http_aoai_aad_ctx_t       *ctx;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
 
@@ -162,28 +170,89 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
 
     /* a wait for the cache's lock may have been longer than its life */
 
-    authorization = ngx_http_aoai_aad_authorization(alcf, ctx);
-
-    if (authorization == NULL) {
+    if (ngx_http_aoai_aad_authorization(alcf, ctx, &line) != NGX_OK) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "aoai_aad: the token has expired before the request "
                       "was sent");
         return NGX_ERROR;
     }
 
-    ctx->token = alcf->identity->tokens;
-    ctx->sent = 1;
+    u = r->upstream;
+    b = u->request_bufs->buf;
 
-    rc = ngx_http_aoai_aad_rewrite_head(r->pool,
-                                        r->upstream->request_bufs->buf,
-                                        authorization, &r->upstream->uri);
-
-    if (rc == NGX_DECLINED) {
+    if (ngx_http_aoai_aad_clean_head(b, &u->uri, &end) != NGX_OK) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "aoai_aad: no token can be added, for what would be "
-                      "sent has no request line of HTTP/1");
+                      "sent has no head of HTTP/1");
         return NGX_ERROR;
     }
 
-    return rc;
+    ctx->token = alcf->identity->tokens;
+    ctx->sent = 1;
+
+    /* a filter of the body takes the first buffer for the whole head, and in
+       that of proxy_set_body the body follows */
+
+    if (end != b->last || u->output.output_filter) {
+        return ngx_http_aoai_aad_join(r->pool, b, end, &line);
+    }
+
+    ngx_http_aoai_aad_chain(ctx, u->request_bufs, &line);
+
+    return NGX_OK;
+}
+
+
+/*
+ * The head ends with the line in a buffer of its own, so that the token is
+ * never copied: with less than a constant header would cost.
+ */
+static void
+ngx_http_aoai_aad_chain(ngx_http_aoai_aad_ctx_t *ctx, ngx_chain_t *head,
+    ngx_str_t *line)
+{
+    ngx_buf_t  *b;
+
+    head->buf->last -= sizeof(CRLF) - 1;
+
+    b = &ctx->buf;
+
+    /* a retry on another server starts again at b->start */
+
+    b->start = line->data;
+    b->pos = line->data;
+    b->last = line->data + line->len;
+    b->end = b->last;
+    b->memory = 1;
+    b->flush = head->buf->flush;
+
+    ctx->link.buf = b;
+    ctx->link.next = head->next;
+
+    head->next = &ctx->link;
+}
+
+
+/* The same in one buffer, before what follows the head in it. */
+static ngx_int_t
+ngx_http_aoai_aad_join(ngx_pool_t *pool, ngx_buf_t *b, u_char *end,
+    ngx_str_t *line)
+{
+    u_char  *start, *p;
+
+    start = ngx_pnalloc(pool, b->last - b->pos + line->len);
+    if (start == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(start, b->pos, end - b->pos - (sizeof(CRLF) - 1));
+    p = ngx_cpymem(p, line->data, line->len);
+    p = ngx_cpymem(p, end, b->last - end);
+
+    b->start = start;
+    b->pos = start;
+    b->last = p;
+    b->end = p;
+
+    return NGX_OK;
 }

@@ -259,6 +259,6 @@ ngx_http_aoai_aad_variable_token(ngx_http_request_t *r)
         return &ctx->behalf->token;
     }
 
-    return ctx->identity && ctx->identity->header.len ? &ctx->identity->token
-                                                      : NULL;
+    return ctx->identity && ctx->identity->line ? &ctx->identity->token
+                                                : NULL;
 }

@@ -86,7 +86,8 @@ sub exchange ($request, $id, $life, %form) {
 
     my $claims = claims($form{assertion} // '')
         // return $wrong->(50027, 'Malformed', 'invalid_request');
-    return $wrong->(7000114, 'An app alone') if ($claims->{idtyp} // '') eq 'app';
+    return $wrong->(7000114, 'An app alone')
+        if ($claims->{idtyp} // '') eq 'app';
     return json(200, { token_type => 'Bearer', expires_in => $life,
         access_token => jwt(jti => "behalf-$request->{number}",
             oid => $claims->{oid}, tid => $id, exp => time + $life) });
