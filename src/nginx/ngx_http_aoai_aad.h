@@ -387,9 +387,6 @@ ngx_int_t ngx_http_aoai_aad_precontent_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_aoai_aad_prepare(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
     ngx_queue_t **queue);
-ngx_int_t ngx_http_aoai_aad_authorization(
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_str_t *line);
 ngx_http_aoai_aad_ctx_t *ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r);
 ngx_http_aoai_aad_ctx_t *ngx_http_aoai_aad_last_ctx(ngx_http_request_t *r);
 

@@ -9,6 +9,8 @@
 #include "ngx_http_aoai_aad.h"
 
 
+static ngx_inline ngx_uint_t ngx_http_aoai_aad_needs_nothing(
+    ngx_http_request_t *r, ngx_http_aoai_aad_loc_conf_t *alcf);
 static ngx_int_t ngx_http_aoai_aad_obtain(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf);
 static void ngx_http_aoai_aad_ctx_cleanup(void *data);
@@ -25,7 +27,9 @@ ngx_http_aoai_aad_access_handler(ngx_http_request_t *r)
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
 
-    if (alcf->identity == NULL || r->access_code) {
+    if (alcf->identity == NULL || r->access_code
+        || ngx_http_aoai_aad_needs_nothing(r, alcf))
+    {
         return NGX_DECLINED;
     }
 
@@ -41,11 +45,22 @@ ngx_http_aoai_aad_precontent_handler(ngx_http_request_t *r)
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
 
-    if (alcf->identity == NULL) {
+    if (alcf->identity == NULL || ngx_http_aoai_aad_needs_nothing(r, alcf)) {
         return NGX_DECLINED;
     }
 
     return ngx_http_aoai_aad_obtain(r, alcf);
+}
+
+
+/* as most requests, which have no context either */
+static ngx_inline ngx_uint_t
+ngx_http_aoai_aad_needs_nothing(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf)
+{
+    return !alcf->asks_callers
+           && ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module) == NULL
+           && ngx_http_aoai_aad_has_token(alcf->identity);
 }
 
 
@@ -56,15 +71,6 @@ ngx_http_aoai_aad_obtain(ngx_http_request_t *r,
     ngx_int_t                 rc;
     ngx_queue_t              *queue;
     ngx_http_aoai_aad_ctx_t  *ctx;
-
-    /* most requests need nothing, not even a context */
-
-    if (!alcf->asks_callers
-        && ngx_http_aoai_aad_has_token(alcf->identity)
-        && ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module) == NULL)
-    {
-        return NGX_DECLINED;
-    }
 
     ctx = ngx_http_aoai_aad_get_ctx(r);
     if (ctx == NULL) {
@@ -144,46 +150,6 @@ ngx_http_aoai_aad_prepare(ngx_http_request_t *r,
     *queue = &identity->waiting;
 
     return NGX_AGAIN;
-}
-
-
-/*
- * The line to send now, which stays as long as the request.  Returns
- * NGX_DECLINED when there is no token any more.
- */
-ngx_int_t
-ngx_http_aoai_aad_authorization(ngx_http_aoai_aad_loc_conf_t *alcf,
-    ngx_http_aoai_aad_ctx_t *ctx, ngx_str_t *line)
-{
-    if (alcf->mode == NGX_HTTP_AOAI_AAD_ON_BEHALF_OF) {
-
-        if (ctx->behalf == NULL || ngx_time() >= ctx->behalf->usable_until) {
-            return NGX_DECLINED;
-        }
-
-        *line = ctx->behalf->line;
-
-        return NGX_OK;
-    }
-
-    if (!ngx_http_aoai_aad_has_token(alcf->identity)) {
-        return NGX_DECLINED;
-    }
-
-    if (ctx->line != alcf->identity->line) {
-
-        if (ctx->line) {
-            ngx_http_aoai_aad_release_line(ctx->line);
-        }
-
-        ctx->line = alcf->identity->line;
-        ctx->line->uses++;
-    }
-
-    line->data = ctx->line->data;
-    line->len = ctx->line->length;
-
-    return NGX_OK;
 }
 
 

@@ -15,6 +15,9 @@
 
 static void ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r);
 static ngx_int_t ngx_http_aoai_aad_create_request(ngx_http_request_t *r);
+static ngx_int_t ngx_http_aoai_aad_authorization(
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
+    ngx_str_t *line);
 static void ngx_http_aoai_aad_chain(ngx_http_aoai_aad_ctx_t *ctx,
     ngx_chain_t *head, ngx_str_t *line);
 static ngx_int_t ngx_http_aoai_aad_join(ngx_pool_t *pool, ngx_buf_t *b,
@@ -198,6 +201,46 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
     }
 
     ngx_http_aoai_aad_chain(ctx, u->request_bufs, &line);
+
+    return NGX_OK;
+}
+
+
+/*
+ * The line to send now, which stays as long as the request.  Returns
+ * NGX_DECLINED when there is no token any more.
+ */
+static ngx_int_t
+ngx_http_aoai_aad_authorization(ngx_http_aoai_aad_loc_conf_t *alcf,
+    ngx_http_aoai_aad_ctx_t *ctx, ngx_str_t *line)
+{
+    if (alcf->mode == NGX_HTTP_AOAI_AAD_ON_BEHALF_OF) {
+
+        if (ctx->behalf == NULL || ngx_time() >= ctx->behalf->usable_until) {
+            return NGX_DECLINED;
+        }
+
+        *line = ctx->behalf->line;
+
+        return NGX_OK;
+    }
+
+    if (!ngx_http_aoai_aad_has_token(alcf->identity)) {
+        return NGX_DECLINED;
+    }
+
+    if (ctx->line != alcf->identity->line) {
+
+        if (ctx->line) {
+            ngx_http_aoai_aad_release_line(ctx->line);
+        }
+
+        ctx->line = alcf->identity->line;
+        ctx->line->uses++;
+    }
+
+    line->data = ctx->line->data;
+    line->len = ctx->line->length;
 
     return NGX_OK;
 }
