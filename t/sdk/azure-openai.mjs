@@ -24,17 +24,15 @@
  * 404  no api-version outside /openai/v1, or nothing of that name
  */
 
-import { readFileSync } from 'node:fs';
 import { createServer as createPlainServer } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
 import { Transform, pipeline } from 'node:stream';
 
 import { startAimock } from './aimock.mjs';
 import { headerNames, refuseLeak, tokenCheck, tokenDigest, tokenOwner, urlOf }
     from './credentials.mjs';
 import { DEPLOYMENTS } from './model.mjs';
-import { announce, endWithStarter, listen, readArguments, refusal, sendJson }
-    from './server.mjs';
+import { announce, endWithStarter, listen, readArguments, refusal, sendJson,
+         tlsServer } from './server.mjs';
 import { completions, listModels, readBody, uploadFile } from './stubs.mjs';
 
 
@@ -272,10 +270,7 @@ const serviceCalls = {
 };
 const server = args.plain
     ? createPlainServer()
-    : createTlsServer({
-        cert: readFileSync(args.cert),
-        key: readFileSync(args.key),
-    });
+    : tlsServer(args);
 
 server.requestTimeout = REQUEST_TIMEOUT_MS;
 server.keepAliveTimeout = KEEPALIVE_TIMEOUT_MS;

@@ -21,13 +21,11 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { createServer } from 'node:https';
 
 import { JWT_BEARER, PASSWORD, addGrants } from './callers-grants.mjs';
 import { APPS, CONSOLE, GATEWAY, GATEWAY_URI, OLDER_URI, PEOPLE, RESOURCES,
          ROLE, SERVICE, TENANT } from './folk.mjs';
-import { announce, endWithStarter, listen, readArguments, sendJson }
+import { announce, endWithStarter, listen, readArguments, sendJson, tlsServer }
     from './server.mjs';
 import { Provider, application, bySecret, discovery, errors, resourceOf,
          resourceServer, signingKey } from './token-server.mjs';
@@ -182,10 +180,7 @@ const args = readArguments({ cert: null, key: null });
 
 endWithStarter();
 
-const server = createServer({
-    cert: readFileSync(args.cert),
-    key: readFileSync(args.key),
-});
+const server = tlsServer(args);
 const port = await listen(server);
 const origin = `https://localhost:${port}`;
 const issuers = {

@@ -20,9 +20,8 @@
 
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:https';
 
-import { announce, endWithStarter, listen, readArguments, sendJson }
+import { announce, endWithStarter, listen, readArguments, sendJson, tlsServer }
     from './server.mjs';
 import { Provider, application, bySecret, discovery, errors, resourceOf,
          resourceServer, signingKey } from './token-server.mjs';
@@ -112,10 +111,7 @@ const args = readArguments({
 
 endWithStarter();
 
-const server = createServer({
-    cert: readFileSync(args.cert),
-    key: readFileSync(args.key),
-});
+const server = tlsServer(args);
 const port = await listen(server);
 const origin = `https://localhost:${port}`;
 const config = settings(args);

@@ -3,7 +3,9 @@
  * loopback port, and an end.
  */
 
+import { readFileSync } from 'node:fs';
 import { STATUS_CODES } from 'node:http';
+import { createServer } from 'node:https';
 import { parseArgs } from 'node:util';
 
 
@@ -33,6 +35,12 @@ export function readArguments(defaults) {
     }
 
     return result;
+}
+
+
+/* A server with the PEM files of a certificate and its key. */
+export function tlsServer({ cert, key }) {
+    return createServer({ cert: readFileSync(cert), key: readFileSync(key) });
 }
 
 
