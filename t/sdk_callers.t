@@ -56,6 +56,12 @@ my $http = <<"END";
             aoai_aad on_behalf_of;
             proxy_pass https://localhost:$openai->{port}/;
         }
+
+        location /moment/ {
+            aoai_aad on_behalf_of;
+            aoai_aad_on_behalf_of_max_age 500ms;
+            proxy_pass https://localhost:$openai->{port}/;
+        }
     }
 END
 

@@ -147,7 +147,7 @@ ngx_http_aoai_aad_use_known(ngx_http_request_t *r,
     usable_until = known->expires_on;
 
     if (alcf->behalf_max_age) {
-        max_age = (time_t) (alcf->behalf_max_age / 1000);
+        max_age = (time_t) ((alcf->behalf_max_age + 999) / 1000);
 
         if (usable_until - known->created > max_age) {
             usable_until = known->created + max_age;

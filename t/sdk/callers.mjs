@@ -35,6 +35,7 @@ const REQUESTS_FOR_KEYS = 2;
 const OWN = '/own';
 const BEHALF = '/behalf';
 const UNCHECKED = '/unchecked';
+const MOMENT = '/moment';
 
 const args = readArguments({
     gateway: null,
@@ -252,6 +253,9 @@ async function testBehalf() {
 
         assert.equal(exchanges, 1);
     });
+
+    await test('a token that may be used for less than a second', () =>
+        chat(program(person(PEOPLE.alice), MOMENT)));
 
     await test('no two callers share a token', async () => {
         const before = (await record()).length;
