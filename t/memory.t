@@ -34,7 +34,8 @@ my @ways = (
         'client_certificate tenant_id=' . TENANT_ID . ' client_id='
             . CLIENT_ID . " certificate=$app->{certificate} key=$app->{key};"
             . 'aoai_aad_authority_host ' . $service->url . ';'
-            . 'aoai_aad_ssl_trusted_certificate ' . certificate()->{ca} . ';' }],
+            . 'aoai_aad_ssl_trusted_certificate '
+            . certificate()->{ca} . ';' }],
 );
 
 for my $way (@ways) {
