@@ -9,9 +9,12 @@ use Fcntl 'SEEK_SET';
 use Test::More;
 
 use Test::Gateway;
-use Test::Gateway::Azure qw(entra form imds CLIENT_ID TENANT_ID);
+use Test::Gateway::Azure
+    qw(entra form imds openai CLIENT_ID CLIENT_SECRET TENANT_ID);
 use Test::Gateway::Certificates qw(app_certificate certificate);
+use Test::Gateway::Client 'request';
 use Test::Gateway::System 'read_file';
+use Test::Gateway::Tenant qw(caller_token tenant);
 
 # Each token is a word of its own, many times: a part of it is soon found. Each
 # is longer than the last, so that it does not take its place in memory.
@@ -43,7 +46,52 @@ for my $way (@ways) {
     subtest $name => sub { look($service, $ask->($service)) };
 }
 
+subtest 'on behalf of callers' => \&look_at_callers;
+
 done_testing;
+
+
+# What had to make room for others is wiped.
+sub look_at_callers () {
+    my $tenant = tenant(exchange => sub ($request, $form, $usual) {
+        return Test::Gateway::Tenant::json(200, { token_type => 'Bearer',
+            expires_in => 3599,
+            access_token => word($request->{number}) x WORDS });
+    });
+    my $openai = openai();
+    my $gateway = Test::Gateway->new(http => <<"END")->start;
+aoai_aad_cache_size 128k;
+aoai_aad_authority_host ${\$tenant->url};
+aoai_aad_credential client_secret tenant_id=${\TENANT_ID}
+    client_id=${\CLIENT_ID} secret=${\CLIENT_SECRET};
+server {
+    listen 127.0.0.1:%%PORT_gateway%%;
+    location / {
+        aoai_aad on_behalf_of;
+        aoai_aad_allowed_hosts 127.0.0.1;
+        proxy_pass ${\$openai->url};
+    }
+}
+END
+    my @tokens = map { caller_token(jti => $_, signature => 'x') } 1 .. 100;
+    for my $token (@tokens) {
+        my $status = request($gateway->port('gateway'), GET => '/',
+            headers => [Authorization => "Bearer $token"])->{status};
+        is $status, 200, 'a caller' if $status != 200;
+    }
+
+    my @shared = grep { $_->{is_shared} } memory($gateway->workers);
+    SKIP: {
+        skip 'the memory of a process cannot be read here', 1 unless @shared;
+        my @there = grep { with_token($_, @shared) } 1 .. @tokens;
+        is $there[-1], @tokens, 'the last token is there';
+        is_deeply \@there, [$there[0] .. @tokens], '... and some before it';
+        cmp_ok $there[0], '>', 1, '... of the first nothing is';
+        my @areas = with_token(scalar @tokens, @shared);
+        ok !(grep { $_->{is_dumped} } @areas), '... that none is dumped of';
+    }
+    $gateway->stop;
+}
 
 
 sub look ($service, $credential) {
