@@ -317,7 +317,7 @@ ngx_http_aoai_aad_validate(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
     ngx_str_t *token, ngx_queue_t **queue)
 {
-    ngx_uint_t                      i;
+    ngx_uint_t                      i, count;
     const char                     *reason;
     aad_caller_t                    caller;
     const aad_key_set_t           **key_sets;
@@ -340,10 +340,14 @@ ngx_http_aoai_aad_validate(ngx_http_request_t *r,
 
     identity = alcf->key_sets->elts;
 
+again:
+
     for (i = 0; i < alcf->key_sets->nelts; i++) {
         key_sets[i] = ngx_http_aoai_aad_has_token(identity[i])
                       ? identity[i]->key_set : NULL;
     }
+
+    count = ngx_http_aoai_aad_keys_count(alcf);
 
     result = aad_caller_check((char *) token->data, token->len,
                               alcf->callers->elts, alcf->callers->nelts,
@@ -360,6 +364,12 @@ ngx_http_aoai_aad_validate(ngx_http_request_t *r,
             == NGX_AGAIN)
         {
             return NGX_AGAIN;
+        }
+
+        /* they may have come this very moment */
+
+        if (count != ngx_http_aoai_aad_keys_count(alcf)) {
+            goto again;
         }
 
         if (ngx_http_aoai_aad_no_keys(r, alcf, ctx) == NGX_OK) {

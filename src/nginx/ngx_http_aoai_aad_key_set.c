@@ -15,6 +15,8 @@
    at need */
 #define NGX_HTTP_AOAI_AAD_KEYS_REFRESH_SEC  86400
 
+#define NGX_HTTP_AOAI_AAD_KEYS_SOON_MSEC    1000
+
 /* without a word from the authority: it may have taken a key back */
 #define NGX_HTTP_AOAI_AAD_KEYS_LIFE_SEC     (7 * 86400)
 
@@ -198,7 +200,11 @@ ngx_http_aoai_aad_read_key_set(ngx_http_aoai_aad_identity_t *key_set,
 }
 
 
-/* Whether a newer one is on its way, or about to be asked for. */
+/*
+ * Whether a newer one is on its way, or about to be asked for; another worker,
+ * which has said so, may have looked at its clock a moment later than this
+ * one.
+ */
 ngx_uint_t
 ngx_http_aoai_aad_is_refreshing(ngx_http_aoai_aad_identity_t *key_set)
 {
@@ -208,5 +214,6 @@ ngx_http_aoai_aad_is_refreshing(ngx_http_aoai_aad_identity_t *key_set)
 
     return (key_set->life.lease != 0
             && key_set->life.lease_until_ms > now.monotonic_ms)
-           || key_set->life.refresh_at_ms <= now.monotonic_ms;
+           || key_set->life.refresh_at_ms
+              <= now.monotonic_ms + NGX_HTTP_AOAI_AAD_KEYS_SOON_MSEC;
 }
