@@ -110,7 +110,7 @@ is_deeply [@$counts{qw(entries exchanges evictions)}], [2, 2, 0],
 is $counts->{hits}, 5, '... and the requests that had one';
 cmp_ok $counts->{capacity}, '>', 100, '... and says how many there is room for';
 
-my $log = Test::Gateway::System::read_file($gateway->dir . '/who.log');
+my $log = $gateway->file_with('who.log', qr/ HIT\] 200$/m);
 like $log, qr{^/ \[client_secret ${\PERSON_ID} MISS\] 200$}m,
     'the log has who it was';
 like $log, qr{^/ \[client_secret ${\PERSON_ID} HIT\] 200$}m, '... again';

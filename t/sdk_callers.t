@@ -9,7 +9,6 @@ use Test::More;
 use Test::Gateway;
 use Test::Gateway::Certificates 'certificate';
 use Test::Gateway::Node qw(end_node_servers node node_server);
-use Test::Gateway::System 'read_file';
 
 my $certificate = certificate();
 my @tls = ("--cert=$certificate->{certificate}", "--key=$certificate->{key}");
@@ -77,7 +76,7 @@ is $status, 0, 'the callers are content' or diag $output;
 note $output;
 
 my $id = qr/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/;
-my $who = read_file($gateways[0]->dir . '/who.log');
+my $who = $gateways[0]->file_with('who.log', qr/\[- - -\] 403$/m);
 like $who, qr{^/own/\S+ \[$id $id -\] 200$}m, 'the log has the app';
 like $who, qr{^/behalf/\S+ \[$id $id alice\@tenant\.test\] 200$}m,
     'the log has the person';

@@ -311,9 +311,9 @@ is ask('/cached')->{cache_status}, 'HIT', 'cache_status: the cache hits';
     is $value->{status}, 503, 'an error_page stands in for ERROR';
     is $value->{cache_status}, 'ERROR', '... which can be seen there';
     is $value->{credential}, '', '... and no token';
-    my ($line) = grep { /\|ERROR\|/ } reverse split /\n/,
-        read_file($gateway->dir . '/module.log');
-    like $line // '', qr{^/off\|ERROR\|-\|}, '... and in the access log';
+    my $line = qr{^/off\|ERROR\|-\|}m;
+    like $gateway->file_with('module.log', $line), $line,
+        '... and in the access log';
 
     for my $case (
         ['/accel', 'X-Accel-Redirect to one without', kind('good')],

@@ -164,6 +164,18 @@ sub wait_for_log ($self, $regex, $seconds = 5) {
 }
 
 
+# The content of a file in the gateway's folder, once it matches: a line of
+# an access log may be written after its answer was read.
+sub file_with ($self, $name, $regex, $seconds = 5) {
+    my $content;
+    wait_until {
+        $content = read_file($self->dir . "/$name");
+        $content =~ $regex;
+    } $seconds;
+    return $content;
+}
+
+
 # Waits until so many requests are being answered, or wait for something: a
 # server that listens on %%PORT_status%% must have stub_status. Returns
 # whether there were as many.
