@@ -141,6 +141,26 @@ typedef struct {
 } ngx_http_aoai_aad_snapshot_t;
 
 
+/* ways to present a credential to Azure OpenAI, other than the token */
+#define NGX_HTTP_AOAI_AAD_KEY_ARGUMENT     "api-key"
+#define NGX_HTTP_AOAI_AAD_KEY_SUBPROTOCOL  "openai-insecure-api-key."
+
+#define NGX_HTTP_AOAI_AAD_CREDENTIAL_BYTES_MAX                                \
+    (sizeof("ocp-apim-subscription-key") - 1)
+
+/* a header whose name is as long as none of these is none of them */
+#define NGX_HTTP_AOAI_AAD_MAY_HAVE_KEY(length)                                \
+    ((length) < 32                                                            \
+     && ((1U << (sizeof("api-key") - 1)                                       \
+          | 1U << (sizeof("authorization") - 1)                               \
+          | 1U << (sizeof("ocp-apim-subscription-key") - 1)                   \
+          | 1U << (sizeof("sec-websocket-protocol") - 1))                     \
+         & 1U << (length)))
+
+/* more in one request are an attempt at something */
+#define NGX_HTTP_AOAI_AAD_HIDDEN_MAX       4
+
+
 #define NGX_HTTP_AOAI_AAD_LINE        "Authorization: Bearer "
 
 /* besides the token's */
@@ -274,6 +294,9 @@ typedef struct {
                                                        callers' tenants */
     u_char                          callers_digest[AAD_DIGEST_BYTES];
     unsigned                        asks_callers:1; /* for a token */
+    unsigned                        plain:1;    /* heads have no line but of
+                                                   the client's headers and of
+                                                   names that are known */
 
     /* what this worker has said of hosts that may have no token */
     time_t                          denial_logged;
@@ -307,15 +330,17 @@ typedef struct {
 } ngx_http_aoai_aad_behalf_t;
 
 
+/*
+ * It is its own cleanup, and so found again where an internal redirect took
+ * it away.
+ */
 typedef struct {
+    ngx_pool_cleanup_t              cleanup;
     ngx_http_request_t             *request;
     ngx_http_aoai_aad_identity_t   *identity;   /* of the location */
     ngx_http_aoai_aad_cache_status_e   cache_status;
-    ngx_msec_t                      wait_started;
     ngx_msec_t                      wait_time;
-    ngx_queue_t                     queue;
     ngx_queue_t                    *queued;     /* where; NULL: nowhere */
-    ngx_event_t                     event;
     ngx_http_aoai_aad_answer_t     *answer;
     aad_caller_t                   *caller;     /* NULL: not validated */
     ngx_array_t                    *callers;    /* by these rules */
@@ -323,11 +348,11 @@ typedef struct {
                                                    than these; 0: none */
     ngx_http_aoai_aad_behalf_t     *behalf;
     ngx_uint_t                      exchanges;  /* waited for */
-    u_char                          token_digest[AAD_DIGEST_BYTES];
     ngx_int_t                     (*create_request)(ngx_http_request_t *r);
     ngx_http_aoai_aad_line_t       *line;       /* in use by this request */
-    ngx_buf_t                       buf;        /* of the line */
-    ngx_chain_t                     link;
+    ngx_str_t                       authorization;  /* its bytes, or those of
+                                                       "behalf" */
+    ngx_msec_t                      authorized; /* when it was looked at */
     ngx_uint_t                      token;      /* the one sent */
     ngx_http_aoai_aad_refusal_t    *refusal;
     unsigned                        waiting:1;
@@ -336,7 +361,24 @@ typedef struct {
     unsigned                        looking:1;  /* who calls, for a variable */
     unsigned                        looked:1;
     unsigned                        sent:1;     /* with a token */
+
+    /* not zeroed with the rest, for most requests need none of it */
+
+    ngx_msec_t                      wait_started;
+    ngx_queue_t                     queue;
+    ngx_event_t                     event;
+    u_char                          token_digest[AAD_DIGEST_BYTES];
+    ngx_buf_t                       buf;        /* of the line */
+    ngx_chain_t                     link;
 } ngx_http_aoai_aad_ctx_t;
+
+
+/* the client's credentials, while nginx makes the request without them */
+typedef struct {
+    ngx_uint_t                      count;
+    ngx_table_elt_t                *header[NGX_HTTP_AOAI_AAD_HIDDEN_MAX];
+    ngx_table_elt_t                 content[NGX_HTTP_AOAI_AAD_HIDDEN_MAX];
+} ngx_http_aoai_aad_hidden_t;
 
 
 /* module */
@@ -352,7 +394,7 @@ ngx_int_t ngx_http_aoai_aad_identify(ngx_conf_t *cf,
 
 /* hosts */
 ngx_array_t *ngx_http_aoai_aad_default_hosts(ngx_conf_t *cf);
-ngx_int_t ngx_http_aoai_aad_destination(ngx_http_request_t *r,
+ngx_int_t ngx_http_aoai_aad_look_at_destination(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf);
 ngx_uint_t ngx_http_aoai_aad_is_remote(ngx_str_t *text);
 ngx_uint_t ngx_http_aoai_aad_is_loopback(ngx_str_t *name);
@@ -371,6 +413,7 @@ void ngx_http_aoai_aad_log_at(ngx_conf_t *cf, ngx_uint_t level,
 /* location */
 ngx_int_t ngx_http_aoai_aad_check_location(ngx_conf_t *cf,
     ngx_http_aoai_aad_loc_conf_t *alcf);
+void *ngx_http_aoai_aad_proxy_value(ngx_conf_t *cf, const char *directive);
 void ngx_http_aoai_aad_check_handler(ngx_conf_t *cf,
     ngx_http_aoai_aad_loc_conf_t *alcf);
 ngx_http_upstream_conf_t *ngx_http_aoai_aad_upstream_conf(ngx_conf_t *cf);
@@ -453,9 +496,15 @@ ngx_int_t ngx_http_aoai_aad_content_handler(ngx_http_request_t *r);
 void ngx_http_aoai_aad_watch_upstream(ngx_http_request_t *r);
 
 /* head */
-ngx_uint_t ngx_http_aoai_aad_is_credential(ngx_str_t *name);
+ngx_uint_t ngx_http_aoai_aad_is_clean_head(ngx_buf_t *b, ngx_str_t *uri);
 ngx_int_t ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri,
     u_char **end);
+
+/* hide */
+ngx_uint_t ngx_http_aoai_aad_is_plain(ngx_conf_t *cf);
+ngx_int_t ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
+    ngx_http_aoai_aad_hidden_t *hidden);
+void ngx_http_aoai_aad_show_credentials(ngx_http_aoai_aad_hidden_t *hidden);
 
 /* header */
 ngx_table_elt_t *ngx_http_aoai_aad_find_header(ngx_list_t *headers,
@@ -535,6 +584,58 @@ ngx_http_aoai_aad_has_token(ngx_http_aoai_aad_identity_t *identity)
     }
 
     return ngx_http_aoai_aad_look(identity);
+}
+
+
+/*
+ * Whether the request may take a token to where nginx is about to connect, as
+ * ngx_http_aoai_aad_look_at_destination() says; the location's own upstream
+ * and scheme never change.
+ */
+static ngx_inline ngx_int_t
+ngx_http_aoai_aad_destination(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf)
+{
+    if (r->upstream->resolved == NULL
+        && r->upstream->conf->upstream == alcf->allowed_upstream)
+    {
+        return NGX_OK;
+    }
+
+    return ngx_http_aoai_aad_look_at_destination(r, alcf);
+}
+
+
+/* Whether a header of this name, in lower case, is a credential. */
+static ngx_inline ngx_uint_t
+ngx_http_aoai_aad_is_credential(u_char *name, size_t length)
+{
+    switch (length) {
+
+    case sizeof("api-key") - 1:
+        return ngx_memcmp(name, "api-key", sizeof("api-key") - 1) == 0;
+
+    case sizeof("authorization") - 1:
+        return ngx_memcmp(name, "authorization",
+                          sizeof("authorization") - 1) == 0;
+
+    case sizeof("ocp-apim-subscription-key") - 1:
+        return ngx_memcmp(name, "ocp-apim-subscription-key",
+                          sizeof("ocp-apim-subscription-key") - 1) == 0;
+
+    default:
+        return 0;
+    }
+}
+
+
+/* Whether a key can be among the values of a header of this name. */
+static ngx_inline ngx_uint_t
+ngx_http_aoai_aad_has_subprotocols(u_char *name, size_t length)
+{
+    return length == sizeof("sec-websocket-protocol") - 1
+           && ngx_memcmp(name, "sec-websocket-protocol",
+                         sizeof("sec-websocket-protocol") - 1) == 0;
 }
 
 

@@ -157,7 +157,6 @@ ngx_http_aoai_aad_prepare(ngx_http_request_t *r,
 ngx_http_aoai_aad_ctx_t *
 ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r)
 {
-    ngx_pool_cleanup_t            *cln;
     ngx_http_aoai_aad_ctx_t       *ctx;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
 
@@ -165,17 +164,19 @@ ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r)
 
     if (ctx == NULL) {
 
-        /* where it can be found again */
-
-        cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_aoai_aad_ctx_t));
-        if (cln == NULL) {
+        ctx = ngx_palloc(r->pool, sizeof(ngx_http_aoai_aad_ctx_t));
+        if (ctx == NULL) {
             return NULL;
         }
 
-        cln->handler = ngx_http_aoai_aad_ctx_cleanup;
-        ctx = cln->data;
+        ngx_memzero(ctx, offsetof(ngx_http_aoai_aad_ctx_t, wait_started));
 
-        ngx_memzero(ctx, sizeof(ngx_http_aoai_aad_ctx_t));
+        /* as ngx_pool_cleanup_add() does, without two more allocations */
+
+        ctx->cleanup.handler = ngx_http_aoai_aad_ctx_cleanup;
+        ctx->cleanup.data = ctx;
+        ctx->cleanup.next = r->pool->cleanup;
+        r->pool->cleanup = &ctx->cleanup;
 
         alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
 

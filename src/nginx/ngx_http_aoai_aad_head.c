@@ -10,11 +10,6 @@
 #include "ngx_http_aoai_aad.h"
 
 
-/* ways to present a credential to Azure OpenAI, other than the token */
-#define NGX_HTTP_AOAI_AAD_KEY_ARGUMENT     "api-key"
-#define NGX_HTTP_AOAI_AAD_KEY_SUBPROTOCOL  "openai-insecure-api-key."
-
-
 /* what stays of the head, as it is moved together */
 typedef struct {
     u_char                         *from;       /* not moved yet */
@@ -24,11 +19,11 @@ typedef struct {
 
 static void ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy,
     u_char *uri, u_char *end);
+static u_char *ngx_http_aoai_aad_key_argument(u_char *p, u_char *end,
+    u_char **next);
 static ngx_int_t ngx_http_aoai_aad_is_key_argument(u_char *p, u_char *last);
 static void ngx_http_aoai_aad_clean_line(ngx_http_aoai_aad_copy_t *copy,
     u_char *line, u_char *end);
-static ngx_int_t ngx_http_aoai_aad_is_header(u_char *line, u_char *end,
-    const char *name, size_t length, u_char **value);
 static void ngx_http_aoai_aad_clean_subprotocols(
     ngx_http_aoai_aad_copy_t *copy, u_char *line, u_char *value, u_char *end);
 static void ngx_http_aoai_aad_keep(ngx_http_aoai_aad_copy_t *copy,
@@ -36,6 +31,32 @@ static void ngx_http_aoai_aad_keep(ngx_http_aoai_aad_copy_t *copy,
 static void ngx_http_aoai_aad_drop(ngx_http_aoai_aad_copy_t *copy,
     u_char *start, u_char *end);
 static u_char *ngx_http_aoai_aad_line_end(u_char *p, u_char *last);
+
+
+/*
+ * Whether the request line in 'b' is that of HTTP/1, with 'uri' in it and no
+ * key there, and whether the head goes to the end of it: with no other line of
+ * a credential, there is nothing to take out.
+ */
+ngx_uint_t
+ngx_http_aoai_aad_is_clean_head(ngx_buf_t *b, ngx_str_t *uri)
+{
+    u_char  *end, *next;
+
+    static const char  version[] = " HTTP/1.";
+
+    end = uri->data + uri->len;
+
+    return uri->data > b->pos
+           && end + sizeof(version) < b->last
+           && ngx_memcmp(end, version, sizeof(version) - 1) == 0
+           && ngx_memcmp(b->last - (sizeof(CRLF CRLF) - 1), CRLF CRLF,
+                         sizeof(CRLF CRLF) - 1) == 0
+           && memchr(uri->data, LF, uri->len) == NULL
+           && ngx_http_aoai_aad_key_argument(
+                  memchr(uri->data, '?', uri->len), end, &next)
+              == NULL;
+}
 
 
 /*
@@ -118,13 +139,9 @@ ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy, u_char *uri,
 
     for (p = memchr(uri, '?', end - uri); p && p < end; p = next) {
 
-        next = memchr(p + 1, '&', end - p - 1);
-        if (next == NULL) {
-            next = end;
-        }
-
-        if (!ngx_http_aoai_aad_is_key_argument(p + 1, next)) {
-            continue;
+        p = ngx_http_aoai_aad_key_argument(p, end, &next);
+        if (p == NULL) {
+            return;
         }
 
         ngx_http_aoai_aad_drop(copy, p, next);
@@ -138,6 +155,29 @@ ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy, u_char *uri,
 }
 
 
+/*
+ * Of the arguments from 'p' on, the first one that is a key, with its "?" or
+ * "&"; 'next' is the one behind it.  NULL if there is none.
+ */
+static u_char *
+ngx_http_aoai_aad_key_argument(u_char *p, u_char *end, u_char **next)
+{
+    for ( /* void */ ; p && p < end; p = *next) {
+
+        *next = memchr(p + 1, '&', end - p - 1);
+        if (*next == NULL) {
+            *next = end;
+        }
+
+        if (ngx_http_aoai_aad_is_key_argument(p + 1, *next)) {
+            return p;
+        }
+    }
+
+    return NULL;
+}
+
+
 /* the name may be encoded: "%61pi%2Dkey" is read as "api-key" over there */
 static ngx_int_t
 ngx_http_aoai_aad_is_key_argument(u_char *p, u_char *last)
@@ -145,6 +185,12 @@ ngx_http_aoai_aad_is_key_argument(u_char *p, u_char *last)
     u_char       c;
     ngx_int_t    n;
     const char  *name;
+
+    /* what nearly all requests have is told apart at once */
+
+    if (last - p > 12 && ngx_memcmp(p, "api-version=", 12) == 0) {
+        return 0;
+    }
 
     for (name = NGX_HTTP_AOAI_AAD_KEY_ARGUMENT; *name; name++) {
 
@@ -172,119 +218,49 @@ ngx_http_aoai_aad_is_key_argument(u_char *p, u_char *last)
 }
 
 
-/* Whether a header of this name is dropped. */
-ngx_uint_t
-ngx_http_aoai_aad_is_credential(ngx_str_t *name)
-{
-    ngx_str_t  *credential;
-
-    static ngx_str_t  credentials[] = {
-        ngx_string("Authorization"),
-        ngx_string("api-key"),
-        ngx_string("Ocp-Apim-Subscription-Key"),
-        ngx_null_string
-    };
-
-    for (credential = credentials; credential->len; credential++) {
-
-        if (name->len == credential->len
-            && ngx_strncasecmp(name->data, credential->data, name->len) == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
 /*
- * Keeps the line, drops it, or keeps a part of it.  Two letters tell most
+ * Keeps the line, drops it, or keeps a part of it.  A letter tells most
  * headers apart from those that matter.
  */
 static void
 ngx_http_aoai_aad_clean_line(ngx_http_aoai_aad_copy_t *copy, u_char *line,
     u_char *end)
 {
-    u_char  *value;
+    u_char  *colon, *last;
+    u_char   name[NGX_HTTP_AOAI_AAD_CREDENTIAL_BYTES_MAX];
 
     switch (line[0] | 0x20) {
 
     case 'a':
-        switch (line[1] | 0x20) {
-
-        case 'u':
-            if (ngx_http_aoai_aad_is_header(line, end, "authorization", 13,
-                                            &value))
-            {
-                break;
-            }
-
-            return;
-
-        case 'p':
-            if (ngx_http_aoai_aad_is_header(line, end, "api-key", 7, &value)) {
-                break;
-            }
-
-            return;
-
-        default:
-            return;
-        }
-
-        break;
-
     case 'o':
-        if (!ngx_http_aoai_aad_is_header(line, end,
-                                         "ocp-apim-subscription-key", 25,
-                                         &value))
-        {
-            return;
-        }
-
-        break;
-
     case 's':
-        if (ngx_http_aoai_aad_is_header(line, end, "sec-websocket-protocol",
-                                        22, &value))
-        {
-            ngx_http_aoai_aad_clean_subprotocols(copy, line, value, end);
-        }
-
-        return;
+        break;
 
     default:
         return;
     }
 
-    ngx_http_aoai_aad_drop(copy, line, end);
-}
-
-
-static ngx_int_t
-ngx_http_aoai_aad_is_header(u_char *line, u_char *end, const char *name,
-    size_t length, u_char **value)
-{
-    u_char  *p;
-
-    if ((size_t) (end - line) <= length
-        || ngx_strncasecmp(line, (u_char *) name, length) != 0)
-    {
-        return 0;
+    colon = memchr(line, ':', end - line);
+    if (colon == NULL) {
+        return;
     }
 
-    for (p = line + length; p < end && (*p == ' ' || *p == '\t'); p++) {
+    for (last = colon; last[-1] == ' ' || last[-1] == '\t'; last--) {
         /* void */
     }
 
-    if (p == end || *p != ':') {
-        return 0;
+    if ((size_t) (last - line) > sizeof(name)) {
+        return;
     }
 
-    *value = p + 1;
+    ngx_strlow(name, line, last - line);
 
-    return 1;
+    if (ngx_http_aoai_aad_is_credential(name, last - line)) {
+        ngx_http_aoai_aad_drop(copy, line, end);
+
+    } else if (ngx_http_aoai_aad_has_subprotocols(name, last - line)) {
+        ngx_http_aoai_aad_clean_subprotocols(copy, line, colon + 1, end);
+    }
 }
 
 

@@ -237,7 +237,7 @@ ngx_http_aoai_aad_split_host(ngx_str_t *text, ngx_str_t *name,
  * anything is sent.  Returns NGX_OK, or NGX_DECLINED with the host logged.
  */
 ngx_int_t
-ngx_http_aoai_aad_destination(ngx_http_request_t *r,
+ngx_http_aoai_aad_look_at_destination(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf)
 {
     ngx_int_t                         rc;
@@ -249,13 +249,6 @@ ngx_http_aoai_aad_destination(ngx_http_request_t *r,
 
     if (u->resolved == NULL) {
         uscf = u->conf->upstream;
-
-        /* the location's own upstream and scheme never change */
-
-        if (uscf == alcf->allowed_upstream) {
-            return NGX_OK;
-        }
-
         rc = ngx_http_aoai_aad_upstream_allowed(r, alcf, uscf);
 
         if (rc == NGX_OK) {

@@ -26,7 +26,6 @@ static ngx_str_t *ngx_http_aoai_aad_remote_host(
     ngx_http_upstream_srv_conf_t *uscf, ngx_array_t *allowed_hosts);
 #endif
 static ngx_int_t ngx_http_aoai_aad_check_headers(ngx_conf_t *cf);
-static ngx_array_t *ngx_http_aoai_aad_set_headers(ngx_conf_t *cf);
 
 
 ngx_int_t
@@ -39,7 +38,13 @@ ngx_http_aoai_aad_check_location(ngx_conf_t *cf,
     }
 #endif
 
-    return ngx_http_aoai_aad_check_headers(cf);
+    if (ngx_http_aoai_aad_check_headers(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    alcf->plain = ngx_http_aoai_aad_is_plain(cf);
+
+    return NGX_OK;
 }
 
 
@@ -198,32 +203,38 @@ ngx_http_aoai_aad_remote_host(ngx_http_upstream_srv_conf_t *uscf,
 static ngx_int_t
 ngx_http_aoai_aad_check_headers(ngx_conf_t *cf)
 {
+    u_char                     name[NGX_HTTP_AOAI_AAD_CREDENTIAL_BYTES_MAX];
     ngx_int_t                  rc;
     ngx_uint_t                 i;
-    ngx_array_t               *headers;
+    ngx_array_t              **headers;
     ngx_keyval_t              *header;
     ngx_http_core_loc_conf_t  *clcf;
 
-    headers = ngx_http_aoai_aad_set_headers(cf);
+    headers = ngx_http_aoai_aad_proxy_value(cf, "proxy_set_header");
 
-    if (headers == NULL) {
+    if (headers == NULL || *headers == NULL || *headers == NGX_CONF_UNSET_PTR)
+    {
         return NGX_OK;
     }
 
-    rc = ngx_http_aoai_aad_is_new(cf, headers, NULL);
+    rc = ngx_http_aoai_aad_is_new(cf, *headers, NULL);
 
     if (rc != NGX_OK) {
         return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
     }
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-    header = headers->elts;
+    header = (*headers)->elts;
 
-    for (i = 0; i < headers->nelts; i++) {
+    for (i = 0; i < (*headers)->nelts; i++) {
 
-        if (header[i].value.len == 0
-            || !ngx_http_aoai_aad_is_credential(&header[i].key))
-        {
+        if (header[i].value.len == 0 || header[i].key.len > sizeof(name)) {
+            continue;
+        }
+
+        ngx_strlow(name, header[i].key.data, header[i].key.len);
+
+        if (!ngx_http_aoai_aad_is_credential(name, header[i].key.len)) {
             continue;
         }
 
@@ -239,29 +250,22 @@ ngx_http_aoai_aad_check_headers(ngx_conf_t *cf)
 
 
 /*
- * The location's lines of proxy_set_header, own or inherited; NULL: none.
- * Where they are kept is what the directive itself says.
+ * Where the location's value of one of proxy_pass's own directives is, set
+ * there or inherited: that is what the directive itself says.  NULL if there
+ * is no such directive.
  */
-static ngx_array_t *
-ngx_http_aoai_aad_set_headers(ngx_conf_t *cf)
+void *
+ngx_http_aoai_aad_proxy_value(ngx_conf_t *cf, const char *directive)
 {
     u_char         *plcf;
-    ngx_array_t    *headers;
     ngx_command_t  *cmd;
-
-    static ngx_str_t  name = ngx_string("proxy_set_header");
 
     plcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_proxy_module);
 
     for (cmd = ngx_http_proxy_module.commands; cmd->name.len; cmd++) {
 
-        if (cmd->name.len == name.len
-            && ngx_strcmp(cmd->name.data, name.data) == 0
-            && cmd->set == ngx_conf_set_keyval_slot)
-        {
-            headers = *(ngx_array_t **) (plcf + cmd->offset);
-
-            return headers == NGX_CONF_UNSET_PTR ? NULL : headers;
+        if (ngx_strcmp(cmd->name.data, directive) == 0) {
+            return plcf + cmd->offset;
         }
     }
 

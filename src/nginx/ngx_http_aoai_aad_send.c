@@ -16,10 +16,12 @@
 static void ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r);
 static ngx_int_t ngx_http_aoai_aad_create_request(ngx_http_request_t *r);
 static ngx_int_t ngx_http_aoai_aad_authorization(
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
+static ngx_int_t ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_str_t *line);
+    u_char **end);
 static void ngx_http_aoai_aad_chain(ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_chain_t *head, ngx_str_t *line);
+    ngx_chain_t *head);
 static ngx_int_t ngx_http_aoai_aad_join(ngx_pool_t *pool, ngx_buf_t *b,
     u_char *end, ngx_str_t *line);
 
@@ -58,9 +60,9 @@ ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
     }
 
     /* a clone of a request (slice, background update) comes here at once, and
-       cannot wait */
+       cannot wait; where the token is any caller's, it is looked at later */
 
-    if (alcf->asks_callers || !ngx_http_aoai_aad_has_token(alcf->identity)) {
+    if (alcf->asks_callers) {
 
         rc = ngx_http_aoai_aad_prepare(r, alcf, ctx, &queue);
 
@@ -106,7 +108,6 @@ ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
 static void
 ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
 {
-    ngx_str_t                      line;
     ngx_http_aoai_aad_ctx_t       *ctx;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
 
@@ -135,7 +136,14 @@ ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
         return;
     }
 
-    if (ngx_http_aoai_aad_authorization(alcf, ctx, &line) != NGX_OK) {
+    if (ngx_http_aoai_aad_authorization(alcf, ctx) != NGX_OK) {
+
+        /* nobody will have asked for the one that a clone would need */
+
+        if (alcf->mode != NGX_HTTP_AOAI_AAD_ON_BEHALF_OF) {
+            (void) ngx_http_aoai_aad_fetch(alcf->identity);
+        }
+
         ngx_http_finalize_request(r, ngx_http_aoai_aad_unavailable(r));
         return;
     }
@@ -156,7 +164,6 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
 {
     u_char                        *end;
     ngx_int_t                      rc;
-    ngx_str_t                      line;
     ngx_buf_t                     *b;
     ngx_http_upstream_t           *u;
     ngx_http_aoai_aad_ctx_t       *ctx;
@@ -165,7 +172,7 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
     ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
 
-    rc = ctx->create_request(r);
+    rc = ngx_http_aoai_aad_make_head(r, alcf, ctx, &end);
 
     if (rc != NGX_OK) {
         return rc;
@@ -173,7 +180,9 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
 
     /* a wait for the cache's lock may have been longer than its life */
 
-    if (ngx_http_aoai_aad_authorization(alcf, ctx, &line) != NGX_OK) {
+    if (ctx->authorized != ngx_current_msec
+        && ngx_http_aoai_aad_authorization(alcf, ctx) != NGX_OK)
+    {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "aoai_aad: the token has expired before the request "
                       "was sent");
@@ -183,13 +192,6 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
     u = r->upstream;
     b = u->request_bufs->buf;
 
-    if (ngx_http_aoai_aad_clean_head(b, &u->uri, &end) != NGX_OK) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "aoai_aad: no token can be added, for what would be "
-                      "sent has no head of HTTP/1");
-        return NGX_ERROR;
-    }
-
     ctx->token = alcf->identity->tokens;
     ctx->sent = 1;
 
@@ -197,30 +199,97 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
        that of proxy_set_body the body follows */
 
     if (end != b->last || u->output.output_filter) {
-        return ngx_http_aoai_aad_join(r->pool, b, end, &line);
+        return ngx_http_aoai_aad_join(r->pool, b, end, &ctx->authorization);
     }
 
-    ngx_http_aoai_aad_chain(ctx, u->request_bufs, &line);
+    ngx_http_aoai_aad_chain(ctx, u->request_bufs);
 
     return NGX_OK;
 }
 
 
 /*
- * The line to send now, which stays as long as the request.  Returns
- * NGX_DECLINED when there is no token any more.
+ * Has nginx make the request's head, without the client's credentials.  'end'
+ * is where it ends, with its empty line.
+ */
+static ngx_int_t
+ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
+    u_char **end)
+{
+#if (NGX_DEBUG_PALLOC)
+    u_char                      *last;
+#endif
+    ngx_int_t                    rc;
+    ngx_buf_t                   *b;
+    ngx_uint_t                   plain;
+    ngx_http_upstream_t         *u;
+    ngx_http_aoai_aad_hidden_t   hidden;
+
+    plain = alcf->plain
+            && ngx_http_aoai_aad_hide_credentials(r, &hidden) == NGX_OK;
+
+    rc = ctx->create_request(r);
+
+    if (plain) {
+        ngx_http_aoai_aad_show_credentials(&hidden);
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    u = r->upstream;
+    b = u->request_bufs->buf;
+
+    if (plain && ngx_http_aoai_aad_is_clean_head(b, &u->uri)) {
+
+        *end = b->last;
+
+#if (NGX_DEBUG_PALLOC)
+
+        /* a build for tests proves that it would have been left as it is */
+
+        if (ngx_http_aoai_aad_clean_head(b, &u->uri, &last) != NGX_OK
+            || last != *end)
+        {
+            ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                          "aoai_aad: a head was not as clean as it seemed");
+        }
+#endif
+
+        return NGX_OK;
+    }
+
+    if (ngx_http_aoai_aad_clean_head(b, &u->uri, end) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "aoai_aad: no token can be added, for what would be "
+                      "sent has no head of HTTP/1");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Keeps the line to send now, which stays as long as the request, in
+ * ctx->authorization.  Returns NGX_DECLINED when there is no token any more.
  */
 static ngx_int_t
 ngx_http_aoai_aad_authorization(ngx_http_aoai_aad_loc_conf_t *alcf,
-    ngx_http_aoai_aad_ctx_t *ctx, ngx_str_t *line)
+    ngx_http_aoai_aad_ctx_t *ctx)
 {
+    ngx_http_aoai_aad_line_t  *line;
+
     if (alcf->mode == NGX_HTTP_AOAI_AAD_ON_BEHALF_OF) {
 
         if (ctx->behalf == NULL || ngx_time() >= ctx->behalf->usable_until) {
             return NGX_DECLINED;
         }
 
-        *line = ctx->behalf->line;
+        ctx->authorization = ctx->behalf->line;
+        ctx->authorized = ngx_current_msec;
 
         return NGX_OK;
     }
@@ -229,18 +298,21 @@ ngx_http_aoai_aad_authorization(ngx_http_aoai_aad_loc_conf_t *alcf,
         return NGX_DECLINED;
     }
 
-    if (ctx->line != alcf->identity->line) {
+    line = alcf->identity->line;
+
+    if (ctx->line != line) {
 
         if (ctx->line) {
             ngx_http_aoai_aad_release_line(ctx->line);
         }
 
-        ctx->line = alcf->identity->line;
-        ctx->line->uses++;
+        ctx->line = line;
+        line->uses++;
     }
 
-    line->data = ctx->line->data;
-    line->len = ctx->line->length;
+    ctx->authorization.data = line->data;
+    ctx->authorization.len = line->length;
+    ctx->authorized = ngx_current_msec;
 
     return NGX_OK;
 }
@@ -251,8 +323,7 @@ ngx_http_aoai_aad_authorization(ngx_http_aoai_aad_loc_conf_t *alcf,
  * never copied: with less than a constant header would cost.
  */
 static void
-ngx_http_aoai_aad_chain(ngx_http_aoai_aad_ctx_t *ctx, ngx_chain_t *head,
-    ngx_str_t *line)
+ngx_http_aoai_aad_chain(ngx_http_aoai_aad_ctx_t *ctx, ngx_chain_t *head)
 {
     ngx_buf_t  *b;
 
@@ -260,11 +331,13 @@ ngx_http_aoai_aad_chain(ngx_http_aoai_aad_ctx_t *ctx, ngx_chain_t *head,
 
     b = &ctx->buf;
 
+    ngx_memzero(b, sizeof(ngx_buf_t));
+
     /* a retry on another server starts again at b->start */
 
-    b->start = line->data;
-    b->pos = line->data;
-    b->last = line->data + line->len;
+    b->start = ctx->authorization.data;
+    b->pos = b->start;
+    b->last = b->start + ctx->authorization.len;
     b->end = b->last;
     b->memory = 1;
     b->flush = head->buf->flush;

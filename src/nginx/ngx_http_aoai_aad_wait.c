@@ -50,6 +50,8 @@ ngx_http_aoai_aad_wait(ngx_http_request_t *r,
 
     (void) ngx_atomic_fetch_add(&ngx_http_aoai_aad_waiting, 1);
 
+    ngx_memzero(&ctx->event, sizeof(ngx_event_t));
+
     ctx->event.handler = ngx_http_aoai_aad_event_handler;
     ctx->event.data = ctx;
     ctx->event.log = r->connection->log;

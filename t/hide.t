@@ -1,0 +1,137 @@
+# The client's credentials are hidden while nginx makes a request, or taken
+# out of what it has made, as the location needs it: both come to the same.
+
+use v5.36;
+
+use Test::More;
+
+use Test::Gateway;
+use Test::Gateway::Azure 'imds';
+use Test::Gateway::Client 'request';
+use Test::Gateway::Server;
+
+my $token = 'a.good-token';
+my $imds = imds(access_token => $token);
+my $upstream = Test::Gateway::Server->new(
+    handler => sub { [200, [], 'fine'] });
+my $to = $upstream->url;
+
+my $locations = <<"END";
+    location /plain/ { proxy_pass $to; }
+    location /safe/ {
+        proxy_set_header X-Real-IP \$remote_addr;
+        proxy_set_header X-Forwarded-For "\${proxy_add_x_forwarded_for}";
+        proxy_set_header api-key "";
+        proxy_pass $to;
+    }
+    location /any/ { proxy_set_header X-Any \$arg_any; proxy_pass $to; }
+    location /copied/ {
+        proxy_set_header X-Copied \$http_api_key;
+        proxy_pass $to;
+    }
+    location /decoded/ { proxy_set_header X-Uri "u\$uri"; proxy_pass $to; }
+    location /decoded-arguments/ {
+        set \$args "given=\$uri";
+        proxy_pass $to;
+    }
+    location /fixed/ { proxy_set_header api-key fixed; proxy_pass $to; }
+    location /body/ {
+        proxy_set_body "a: b\\r\\napi-key: body\\r\\n\\r\\n";
+        proxy_pass $to;
+    }
+    location /method/ { proxy_method \$arg_method; proxy_pass $to; }
+END
+
+# a server that lets odd names in has all of a configuration looked at
+my ($gateway, $odd) = map { Test::Gateway->new(
+    env => { AZURE_POD_IDENTITY_AUTHORITY_HOST => $imds->url },
+    http => <<"END")->start } '', 'ignore_invalid_headers off;';
+aoai_aad_credential managed_identity;
+aoai_aad_allowed_hosts 127.0.0.1;
+log_format sent '\$uri|\$http_authorization|\$http_api_key|\$http_te';
+access_log %%DIR%%/sent.log sent;
+$_
+
+server {
+    listen 127.0.0.1:%%PORT_http%%;
+    aoai_aad on;
+$locations
+}
+END
+
+
+my $many = [map { ("X-Filler-$_" => $_) } 1 .. 40];
+my @credentials = ('API-KEY' => 'mine-1', Authorization => 'Bearer mine-2',
+    'Ocp-Apim-Subscription-Key' => 'mine-3');
+
+for my $server ($gateway, $odd) {
+    my $name = $server == $odd ? 'odd names' : 'usual';
+    for my $path (map { "/$_/" } qw(plain safe any)) {
+        for my $case (
+            ['none', []],
+            ['one', ['api-key' => 'mine-1']],
+            ['all', \@credentials],
+            ['more than anyone sends', [map { ('api-key' => "mine-$_") }
+                1 .. 9]],
+            ['behind many others', [@$many, @credentials]],
+            ['before many others', [@credentials, @$many]],
+            ['with a subprotocol', [@credentials,
+                'Sec-WebSocket-Protocol' => 'openai-insecure-api-key.mine-4']],
+            ['as an argument', \@credentials, '?%61pi-key=mine-5&b=c'],
+        ) {
+            my ($what, $headers, $query) = @$case;
+            my $sent = sent($server, $path . 'x' . ($query // ''), $headers);
+
+            is_deeply credentials($sent), ["authorization: Bearer $token"],
+                "$name, $path, credentials: $what";
+            unlike "$sent->{raw_head}", qr/mine-/, '... none of them is sent';
+            is scalar(grep { $_->[0] =~ /^x-filler/i } $sent->{headers}->@*),
+                grep({ $_ eq 'X-Filler-1' } @$headers) * 40,
+                '... and all else is';
+            is scalar(grep { lc $_->[0] eq 'te' } $sent->{headers}->@*), 0,
+                '... and no other';
+        }
+    }
+}
+
+# they are there again when the request was made
+like $gateway->file_with('sent.log', qr{^/safe/}m),
+    qr{^/plain/x\|Bearer mine-2\|mine-1\|-$}m, 'the log has the client\'s';
+is sent($gateway, '/copied/x', \@credentials)->{header}{'x-copied'}, 'mine-1',
+    'what the configuration wants of them is sent';
+
+# a line that a decoded URI begins
+my $line = '%0D%0Aapi-key:%20mine-6%0D%0AX:';
+is request($gateway->port('http'), GET => "/decoded-arguments/$line")
+    ->{status}, 500, 'one that ends the request line is not sent';
+for my $path ('/decoded/', '/plain/', '/safe/') {
+    my $sent = sent($gateway, $path . $line, []);
+    is_deeply credentials($sent), ["authorization: Bearer $token"],
+        "$path: no line of a URI is a credential";
+}
+
+is_deeply credentials(sent($gateway, "/$_/x?method=PUT", \@credentials)),
+    ["authorization: Bearer $token"], "$_: the token alone"
+    for qw(fixed body method);
+
+$_->stop for $gateway, $odd;
+
+done_testing;
+
+
+sub sent ($server, $target, $headers) {
+    my $answer = request($server->port('http'), GET => $target,
+        headers => [Host => 'gateway.test', @$headers]);
+    is $answer->{status}, 200, 'an answer' or diag $answer->{error} // '';
+    $upstream->wait_for(1);
+    my ($sent) = $upstream->requests;
+    $upstream->forget;
+    return $sent;
+}
+
+
+sub credentials ($sent) {
+    return [map { lc($_->[0]) . ": $_->[1]" }
+        grep { $_->[0] =~ /^(?:api-key|authorization|ocp-apim-.*)$/i
+            || $_->[1] =~ /api-key/ } $sent->{headers}->@*];
+}
