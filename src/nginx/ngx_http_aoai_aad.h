@@ -496,7 +496,8 @@ ngx_int_t ngx_http_aoai_aad_content_handler(ngx_http_request_t *r);
 void ngx_http_aoai_aad_watch_upstream(ngx_http_request_t *r);
 
 /* head */
-ngx_uint_t ngx_http_aoai_aad_is_clean_head(ngx_buf_t *b, ngx_str_t *uri);
+ngx_uint_t ngx_http_aoai_aad_is_clean_head(ngx_http_request_t *r,
+    ngx_buf_t *b);
 ngx_int_t ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri,
     u_char **end);
 

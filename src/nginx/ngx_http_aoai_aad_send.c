@@ -242,7 +242,7 @@ ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
     u = r->upstream;
     b = u->request_bufs->buf;
 
-    if (plain && ngx_http_aoai_aad_is_clean_head(b, &u->uri)) {
+    if (plain && ngx_http_aoai_aad_is_clean_head(r, b)) {
 
         *end = b->last;
 
