@@ -34,6 +34,11 @@ my $locations = <<"END";
         set \$args "given=\$uri";
         proxy_pass $to;
     }
+    location ~ ^/captured/(?<proxy_host>[^/]*) { proxy_pass $to; }
+    location ~ ^/renamed/(?<http_traceparent>[^/]*) {
+        proxy_set_header traceparent \$http_traceparent;
+        proxy_pass $to;
+    }
     location /fixed/ { proxy_set_header api-key fixed; proxy_pass $to; }
     location /body/ {
         proxy_set_body "a: b\\r\\napi-key: body\\r\\n\\r\\n";
@@ -104,7 +109,7 @@ is sent($gateway, '/copied/x', \@credentials)->{header}{'x-copied'}, 'mine-1',
 my $line = '%0D%0Aapi-key:%20mine-6%0D%0AX:';
 is request($gateway->port('http'), GET => "/decoded-arguments/$line")
     ->{status}, 500, 'one that ends the request line is not sent';
-for my $path ('/decoded/', '/plain/', '/safe/') {
+for my $path (map { "/$_/" } qw(decoded captured renamed plain safe)) {
     my $sent = sent($gateway, $path . $line, []);
     is_deeply credentials($sent), ["authorization: Bearer $token"],
         "$path: no line of a URI is a credential";

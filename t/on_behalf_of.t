@@ -3,20 +3,27 @@
 
 use v5.36;
 
+use File::Temp;
+use IO::Select;
+use IO::Socket::INET;
 use List::Util 'uniq';
-use MIME::Base64 qw(decode_base64 decode_base64url);
+use MIME::Base64 qw(decode_base64 decode_base64url encode_base64url);
 use JSON::PP;
+use POSIX ();
 use Test::More;
 
 use Test::Gateway;
 use Test::Gateway::Azure
     qw(form openai sent_token CLIENT_ID CLIENT_SECRET TENANT_ID);
 use Test::Gateway::Client qw(request start_request);
-use Test::Gateway::System 'wait_until';
+use Test::Gateway::System qw(wait_until write_file);
 use Test::Gateway::Tenant
     qw(caller_token tenant AUDIENCE CALLER_ID PERSON_ID);
 
 use constant OTHER_PERSON => '88888888-cccc-4ccc-8ccc-888888888888';
+
+# exchanges that a worker has and keeps waiting, at the most
+use constant MANY => 1024;
 
 my $openai = openai();
 
@@ -336,6 +343,95 @@ subtest 'a token that the upstream does not take' => sub {
     $openai->mode('');
     $gateway->stop;
 };
+
+
+# what looks like a token costs an exchange, and whoever sends many of them
+# must not have all of the gateway's memory
+SKIP: {
+    skip 'too few files may be open', 1
+        if POSIX::sysconf(POSIX::_SC_OPEN_MAX()) < 4 * MANY;
+
+    subtest 'more callers than may wait' => sub {
+        my $hangs = File::Temp->new;
+        my $tenant = tenant(exchange => sub ($request, $form, $usual) {
+            sleep 2 if -s $hangs->filename;
+            return $usual->();
+        });
+        write_file($hangs->filename, 'yes');
+        my $gateway = gateway($tenant, new => { connections => 3 * MANY },
+            more => 'aoai_aad_cache_size 16m;');
+
+        my ($head, $claims) = split /\./, $token;
+        my @clients = map {
+            my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                PeerPort => $gateway->port('gateway'));
+            syswrite $socket, "GET / HTTP/1.1\r\nHost: a\r\n"
+                . "Authorization: Bearer $head.$claims."
+                . encode_base64url("s$_") . "\r\n\r\n";
+            $socket;
+        } 1 .. MANY + 100;
+        my $select = IO::Select->new(@clients);
+        my $refused = 0;
+        select undef, undef, undef, 0.5;
+        for my $socket ($select->can_read(0)) {
+            sysread $socket, my $answer, 65536;
+            $refused++ if $answer =~ /^HTTP\S+ 503 /;
+        }
+        cmp_ok $refused, '>=', 50, 'the last ones are refused at once';
+        cmp_ok $refused, '<=', 100, '... and no others';
+
+        close $_ for @clients;
+        write_file($hangs->filename, '');
+        is ask($gateway, $token)->{status}, 200,
+            'when they have gone there is room again';
+        $gateway->stop;
+    };
+}
+
+
+# another module may change who asks when it was looked already
+my @lua = grep { -e } map { "/usr/lib/nginx/modules/$_" }
+    qw(ndk_http_module.so ngx_http_lua_module.so);
+my $with_lua = sub ($tenant, $start) {
+    return Test::Gateway->new(modules => \@lua, http => <<"END")->$start;
+aoai_aad_authority_host ${\$tenant->url};
+aoai_aad_credential client_secret tenant_id=${\TENANT_ID}
+    client_id=${\CLIENT_ID} secret=${\CLIENT_SECRET};
+aoai_aad_allowed_hosts 127.0.0.1;
+server {
+    listen 127.0.0.1:%%PORT_gateway%%;
+    location / {
+        aoai_aad on_behalf_of;
+        aoai_aad_caller audience=${\AUDIENCE} tenant=${\TENANT_ID};
+        set \$who \$aoai_aad_caller_object_id;
+        rewrite_by_lua_block {
+            ngx.req.set_header("Authorization",
+                "Bearer " .. ngx.var.http_x_token)
+        }
+        proxy_pass ${\$openai->url};
+    }
+}
+END
+};
+
+SKIP: {
+    my $tenant = tenant();
+    skip 'no Lua module that can be loaded here', 1
+        if @lua < 2 || $with_lua->($tenant, 'check')->{status};
+
+    my $gateway = $with_lua->($tenant, 'start');
+    for my $person (PERSON_ID, CALLER_ID) {
+        my $own = caller_token(oid => $person);
+        for (1, 2) {
+            my $answer = request($gateway->port('gateway'), GET => '/',
+                headers => [Authorization => "Bearer $token",
+                    'X-Token' => $own]);
+            like sent($answer), qr/ of \Q$person\E$/,
+                'who asks is who asks in the end';
+        }
+    }
+    $gateway->stop;
+}
 
 
 # the gateway must be able to prove who it is

@@ -351,9 +351,17 @@ aad_schedule_t aad_schedule(int64_t lifetime_ms, int64_t refresh_in,
 /*
  * Milliseconds until the next try after 'failures' failures in a row, under a
  * token that was given for 'lifetime_ms' and can still be used, or with none:
- * 0.  At least 'retry_after' seconds.  This function can't fail.
+ * 0.  At least 'retry_after' seconds.  'random' as for aad_schedule(): up to a
+ * fifth more, of the longest wait none.  This function can't fail.
  */
-int64_t aad_retry_ms(unsigned failures, int64_t lifetime_ms, int retry_after);
+int64_t aad_retry_ms(unsigned failures, int64_t lifetime_ms, int retry_after,
+    uint32_t random);
+
+/*
+ * A random number for the two: one that no other process has, though it was
+ * started in the same moment.  0 where libcrypto has none.
+ */
+uint32_t aad_random(void);
 
 
 /* A moment by both clocks: either may be set, or stand still. */
@@ -425,10 +433,11 @@ int aad_life_store(aad_life_t *life, const aad_moment_t *now, int64_t owner,
 
 /*
  * Counts a failed fetch, plans the next one and gives the right back.
- * Returns true, or false where another owner has the right by now.
+ * Returns true, or false where another owner has the right by now.  'random'
+ * as for aad_retry_ms().
  */
 int aad_life_failed(aad_life_t *life, const aad_moment_t *now, int64_t owner,
-    int retry_after);
+    int retry_after, uint32_t random);
 
 /*
  * Somebody refused the token.  Returns true when a refresh is due for that,

@@ -11,6 +11,10 @@
 #include <openssl/crypto.h>
 
 
+/* no document of these services has so many in one object */
+#define AAD_JSON_MEMBERS_MAX  256
+
+
 static int aad_json_is_utf8(const aad_secret_t *text);
 static size_t aad_json_utf8_length(const unsigned char *p,
     const unsigned char *end);
@@ -186,12 +190,21 @@ aad_json_utf8_length(const unsigned char *p, const unsigned char *end)
 }
 
 
+/* each is compared with all others, which strangers may have sent many of */
 static int
 aad_json_repeats_member(const cJSON *json)
 {
+    int           members;
     const cJSON  *item, *other;
 
+    members = 0;
+
     for (item = json->child; item != NULL; item = item->next) {
+
+        if (++members > AAD_JSON_MEMBERS_MAX) {
+            return 1;
+        }
+
         for (other = item->next; other != NULL; other = other->next) {
 
             if (strcmp(item->string, other->string) == 0) {

@@ -148,7 +148,7 @@ aad_life_store(aad_life_t *life, const aad_moment_t *now, int64_t owner,
 
 int
 aad_life_failed(aad_life_t *life, const aad_moment_t *now, int64_t owner,
-    int retry_after)
+    int retry_after, uint32_t random)
 {
     int      usable;
     int64_t  delay_ms, left_ms;
@@ -170,7 +170,7 @@ aad_life_failed(aad_life_t *life, const aad_moment_t *now, int64_t owner,
     life->tries++;
 
     delay_ms = aad_retry_ms(life->tries, usable ? life->lifetime_ms : 0,
-                            retry_after);
+                            retry_after, random);
 
     if (usable) {
         left_ms = aad_life_left_ms(life, now);

@@ -17,8 +17,6 @@
 
 #include <time.h>
 
-#include <openssl/rand.h>
-
 
 /* how soon a wait notices that it is to be given up */
 #define AAD_RETRY_SLICE_MS          20
@@ -28,7 +26,6 @@ static int aad_retry_passes(const aad_retry_t *retry, int rc,
     const aad_http_response_t *response);
 static int aad_retry_wait(aad_call_t *call, int64_t ms);
 static void aad_retry_sleep(int64_t ms);
-static uint32_t aad_retry_random(void);
 
 
 /* azure-core for Go and Python; what the service refuses, it will again */
@@ -93,7 +90,7 @@ aad_retry(aad_call_t *call, const aad_retry_t *retry, unsigned tries, int rc,
 
     wait_ms = response->retry_after_ms != 0
               ? response->retry_after_ms
-              : aad_retry_wait_ms(retry, tries, aad_retry_random());
+              : aad_retry_wait_ms(retry, tries, aad_random());
 
     return hooks->monotonic_ms(hooks->data) + wait_ms <= call->retry_until_ms
            && aad_retry_wait(call, wait_ms) == 0;
@@ -202,18 +199,4 @@ aad_retry_sleep(int64_t ms)
     /* a signal makes it shorter, and the caller looks at the clock */
 
     (void) nanosleep(&time, NULL);
-}
-
-
-/* without randomness there is no harm done but that waits are equal */
-static uint32_t
-aad_retry_random(void)
-{
-    uint32_t  random;
-
-    if (RAND_bytes((unsigned char *) &random, sizeof(random)) != 1) {
-        return 0;
-    }
-
-    return random;
 }

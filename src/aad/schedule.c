@@ -26,6 +26,7 @@
 
 
 static int64_t aad_in_proportion(int64_t wait_ms, int64_t lifetime_ms);
+static int64_t aad_later(int64_t wait_ms, uint32_t random);
 static int64_t aad_least(int64_t a, int64_t b);
 static int64_t aad_most(int64_t a, int64_t b);
 
@@ -76,7 +77,8 @@ aad_schedule(int64_t lifetime_ms, int64_t refresh_in, uint32_t random)
  * says how the two share the work.
  */
 int64_t
-aad_retry_ms(unsigned failures, int64_t lifetime_ms, int retry_after)
+aad_retry_ms(unsigned failures, int64_t lifetime_ms, int retry_after,
+    uint32_t random)
 {
     int64_t  delay_ms, max_ms, after_ms;
 
@@ -94,14 +96,27 @@ aad_retry_ms(unsigned failures, int64_t lifetime_ms, int retry_after)
         failures--;
     }
 
-    delay_ms = aad_most(aad_least(delay_ms, max_ms), AAD_RETRY_LEAST_MS);
+    /* later, never earlier: what failed together must not come back so; what
+       waits the longest has been spread on its way there */
+
+    delay_ms = aad_least(delay_ms, max_ms);
+    delay_ms = aad_least(aad_later(delay_ms, random), max_ms);
+    delay_ms = aad_most(delay_ms, AAD_RETRY_LEAST_MS);
 
     /* a service may ask for a day; nothing may stay without a token so long
        when it is well again */
 
     after_ms = aad_least(retry_after, AAD_RETRY_AFTER_MAX_S) * 1000;
 
-    return aad_most(delay_ms, after_ms);
+    return aad_most(delay_ms, aad_later(after_ms, random));
+}
+
+
+/* by up to a fifth */
+static int64_t
+aad_later(int64_t wait_ms, uint32_t random)
+{
+    return wait_ms + (wait_ms > 0 ? random % (wait_ms / 5 + 1) : 0);
 }
 
 

@@ -248,6 +248,7 @@ typedef struct {
     ngx_thread_pool_t              *thread_pool;
     ngx_queue_t                     exchanges;  /* of this worker */
     ngx_uint_t                      exchanging;
+    ngx_uint_t                      exchanges_known;    /* and waited for */
     ngx_event_t                     exchange_watch;
 
     /* proxy_pass's own */
@@ -295,8 +296,10 @@ typedef struct {
     u_char                          callers_digest[AAD_DIGEST_BYTES];
     unsigned                        asks_callers:1; /* for a token */
     unsigned                        plain:1;    /* heads have no line but of
-                                                   the client's headers and of
+                                                   the request's headers and of
                                                    names that are known */
+    ngx_int_t                       host;       /* of one that is, the index of
+                                                   $proxy_host */
 
     /* what this worker has said of hosts that may have no token */
     time_t                          denial_logged;
@@ -353,6 +356,7 @@ typedef struct {
     ngx_str_t                       authorization;  /* its bytes, or those of
                                                        "behalf" */
     ngx_msec_t                      authorized; /* when it was looked at */
+    ngx_str_t                       caller_token;   /* whose digest it is */
     ngx_uint_t                      token;      /* the one sent */
     ngx_http_aoai_aad_refusal_t    *refusal;
     unsigned                        waiting:1;
@@ -496,13 +500,12 @@ ngx_int_t ngx_http_aoai_aad_content_handler(ngx_http_request_t *r);
 void ngx_http_aoai_aad_watch_upstream(ngx_http_request_t *r);
 
 /* head */
-ngx_uint_t ngx_http_aoai_aad_is_clean_head(ngx_http_request_t *r,
-    ngx_buf_t *b);
+ngx_uint_t ngx_http_aoai_aad_is_clean_head(ngx_buf_t *b, ngx_str_t *uri);
 ngx_int_t ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri,
     u_char **end);
 
 /* hide */
-ngx_uint_t ngx_http_aoai_aad_is_plain(ngx_conf_t *cf);
+ngx_uint_t ngx_http_aoai_aad_is_plain(ngx_conf_t *cf, ngx_int_t *host);
 ngx_int_t ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
     ngx_http_aoai_aad_hidden_t *hidden);
 void ngx_http_aoai_aad_show_credentials(ngx_http_aoai_aad_hidden_t *hidden);
@@ -598,6 +601,7 @@ ngx_http_aoai_aad_destination(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf)
 {
     if (r->upstream->resolved == NULL
+        && alcf->allowed_upstream != NULL
         && r->upstream->conf->upstream == alcf->allowed_upstream)
     {
         return NGX_OK;

@@ -49,14 +49,14 @@ ngx_http_aoai_aad_act_on_behalf(ngx_http_request_t *r,
         "invalid_token", "the token has expired", ngx_null_string, 0
     };
 
-    if (ctx->behalf && ngx_time() < ctx->behalf->usable_until) {
-        return NGX_OK;
-    }
-
     rc = ngx_http_aoai_aad_caller_token(r, ctx, &token);
 
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    if (ctx->behalf && ngx_time() < ctx->behalf->usable_until) {
+        return NGX_OK;
     }
 
     if (ctx->caller && ctx->caller->app_only) {
@@ -102,7 +102,12 @@ ngx_http_aoai_aad_act_on_behalf(ngx_http_request_t *r,
         return ngx_http_aoai_aad_refuse_caller(r, ctx, &expired);
     }
 
-    if (ctx->exchanges++ == NGX_HTTP_AOAI_AAD_EXCHANGES_AWAITED_MAX) {
+    /* before a place is taken for it, which others would have to make room
+       for */
+
+    if (ctx->exchanges++ == NGX_HTTP_AOAI_AAD_EXCHANGES_AWAITED_MAX
+        || ngx_http_aoai_aad_is_crowded(amcf))
+    {
         return NGX_DECLINED;
     }
 

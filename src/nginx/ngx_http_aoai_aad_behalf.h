@@ -30,6 +30,9 @@ typedef enum {
 ngx_queue_t *ngx_http_aoai_aad_find_exchange(
     ngx_http_aoai_aad_main_conf_t *amcf, ngx_http_aoai_aad_caller_key_t *key);
 
+/* Whether no other exchange can begin, or be waited for, in this worker. */
+ngx_uint_t ngx_http_aoai_aad_is_crowded(ngx_http_aoai_aad_main_conf_t *amcf);
+
 /*
  * Exchanges the caller's token; the right to was given to this worker.  The
  * token is copied.  Returns the queue to wait in, or NULL without memory.

@@ -374,7 +374,7 @@ ngx_http_aoai_aad_store(ngx_http_aoai_aad_identity_t *identity,
     ngx_http_aoai_aad_moment(&now);
 
     if (!aad_life_store(&state.life, &now, ngx_pid, token->expires_on,
-                        token->refresh_in, (uint32_t) ngx_random()))
+                        token->refresh_in, aad_random()))
     {
         ngx_http_aoai_aad_unlock(identity, NULL);
         return NGX_DECLINED;
@@ -445,7 +445,9 @@ ngx_http_aoai_aad_failed(ngx_http_aoai_aad_identity_t *identity,
 
     ngx_http_aoai_aad_moment(&now);
 
-    if (!aad_life_failed(&state.life, &now, ngx_pid, retry_after)) {
+    if (!aad_life_failed(&state.life, &now, ngx_pid, retry_after,
+                         aad_random()))
+    {
         ngx_http_aoai_aad_unlock(identity, NULL);
         return 0;
     }

@@ -173,6 +173,7 @@ ngx_http_aoai_aad_check_caller(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
     ngx_queue_t **queue)
 {
+    uint32_t                         version;
     ngx_int_t                        rc;
     ngx_str_t                        token;
     aad_caller_t                     caller;
@@ -180,17 +181,17 @@ ngx_http_aoai_aad_check_caller(ngx_http_request_t *r,
     ngx_http_aoai_aad_main_conf_t   *amcf;
     ngx_http_aoai_aad_caller_key_t   key;
 
-    if (ctx->caller && ctx->callers == alcf->callers) {
-        return NGX_OK;
-    }
-
-    ctx->caller = NULL;
-
     rc = ngx_http_aoai_aad_caller_token(r, ctx, &token);
 
     if (rc != NGX_OK) {
         return rc;
     }
+
+    if (ctx->caller && ctx->callers == alcf->callers) {
+        return NGX_OK;
+    }
+
+    ctx->caller = NULL;
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
 
@@ -214,6 +215,11 @@ ngx_http_aoai_aad_check_caller(ngx_http_request_t *r,
         return ngx_http_aoai_aad_pass(r, alcf, ctx, &caller);
     }
 
+    /* of the keys before the check, or older ones than it had: those that came
+       meanwhile are no reason to keep what they have not seen */
+
+    version = ngx_http_aoai_aad_keys_version(alcf);
+
     rc = ngx_http_aoai_aad_validate(r, alcf, ctx, &token, queue);
 
     if (rc != NGX_OK) {
@@ -224,7 +230,7 @@ ngx_http_aoai_aad_check_caller(ngx_http_request_t *r,
 
     known.created = ngx_time();
     known.expires_on = (time_t) ctx->caller->expires_on;
-    known.version = ngx_http_aoai_aad_keys_version(alcf);
+    known.version = version;
     known.app_only = ctx->caller->app_only;
     ngx_memcpy(known.object_id, ctx->caller->object_id, AAD_ID_BYTES);
     ngx_memcpy(known.client_id, ctx->caller->client_id, AAD_ID_BYTES);
@@ -258,7 +264,19 @@ ngx_http_aoai_aad_caller_token(ngx_http_request_t *r,
     }
 
     if (ctx->digested) {
-        return NGX_OK;
+
+        if (ctx->caller_token.data == token->data
+            && ctx->caller_token.len == token->len)
+        {
+            return NGX_OK;
+        }
+
+        /* another module has put another one there: nothing that was found
+           for the first may be had with it, or kept for it */
+
+        ctx->digested = 0;
+        ctx->caller = NULL;
+        ctx->behalf = NULL;
     }
 
     amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
@@ -271,6 +289,7 @@ ngx_http_aoai_aad_caller_token(ngx_http_request_t *r,
     }
 
     ctx->digested = 1;
+    ctx->caller_token = *token;
 
     return NGX_OK;
 }

@@ -18,6 +18,9 @@
  */
 #define NGX_HTTP_AOAI_AAD_EXCHANGES_MAX     16
 
+/* that run, wait for these, or are another worker's; some 16 MB of memory */
+#define NGX_HTTP_AOAI_AAD_EXCHANGES_KNOWN_MAX  1024
+
 /* how often it is looked whether another worker has finished */
 #define NGX_HTTP_AOAI_AAD_EXCHANGE_WATCH_MSEC  2
 
@@ -121,6 +124,42 @@ ngx_http_aoai_aad_find_exchange(ngx_http_aoai_aad_main_conf_t *amcf,
 }
 
 
+/*
+ * Whether no other one may begin to wait: anybody can ask for an exchange of
+ * what looks like a token, and what has no limit is a way to take the worker's
+ * memory and time.
+ */
+ngx_uint_t
+ngx_http_aoai_aad_is_crowded(ngx_http_aoai_aad_main_conf_t *amcf)
+{
+    ngx_queue_t                   *q, *next;
+    ngx_http_aoai_aad_exchange_t  *exchange;
+
+    if (amcf->exchanges_known < NGX_HTTP_AOAI_AAD_EXCHANGES_KNOWN_MAX) {
+        return 0;
+    }
+
+    /* those of clients that have gone make room */
+
+    for (q = ngx_queue_head(&amcf->exchanges);
+         q != ngx_queue_sentinel(&amcf->exchanges);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+
+        exchange = ngx_queue_data(q, ngx_http_aoai_aad_exchange_t, queue);
+
+        if (exchange->identity && !exchange->started
+            && ngx_queue_empty(&exchange->waiting))
+        {
+            ngx_http_aoai_aad_give_up(exchange);
+        }
+    }
+
+    return amcf->exchanges_known >= NGX_HTTP_AOAI_AAD_EXCHANGES_KNOWN_MAX;
+}
+
+
 ngx_queue_t *
 ngx_http_aoai_aad_start_exchange(ngx_http_aoai_aad_main_conf_t *amcf,
     ngx_http_aoai_aad_identity_t *identity,
@@ -197,6 +236,7 @@ ngx_http_aoai_aad_add_exchange(ngx_http_aoai_aad_main_conf_t *amcf,
 
     ngx_queue_init(&exchange->waiting);
     ngx_queue_insert_tail(&amcf->exchanges, &exchange->queue);
+    amcf->exchanges_known++;
 
     return exchange;
 }
@@ -209,6 +249,7 @@ ngx_http_aoai_aad_end_exchange(ngx_http_aoai_aad_exchange_t *exchange)
     ngx_http_aoai_aad_dismiss(&exchange->waiting);
 
     ngx_queue_remove(&exchange->queue);
+    exchange->conf->exchanges_known--;
 
     aad_secret_wipe(&exchange->assertion);
     ngx_free(exchange);

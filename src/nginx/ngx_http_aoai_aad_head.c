@@ -36,18 +36,16 @@ static u_char *ngx_http_aoai_aad_line_end(u_char *p, u_char *last);
 /*
  * Whether the request line in 'b' is that of HTTP/1, with no key in its URI,
  * and whether the head goes to the end of it: with no other line of a
- * credential, there is nothing to take out.  A URI that is the client's own
- * has no line end in it; arguments that "set" or "rewrite" made may have.
+ * credential, there is nothing to take out.  Arguments that "set" or "rewrite"
+ * made may have a line end in them.
  */
 ngx_uint_t
-ngx_http_aoai_aad_is_clean_head(ngx_http_request_t *r, ngx_buf_t *b)
+ngx_http_aoai_aad_is_clean_head(ngx_buf_t *b, ngx_str_t *uri)
 {
-    u_char     *end, *next;
-    ngx_str_t  *uri;
+    u_char  *end, *next;
 
     static const char  version[] = " HTTP/1.";
 
-    uri = &r->upstream->uri;
     end = uri->data + uri->len;
 
     return uri->data > b->pos
@@ -55,8 +53,7 @@ ngx_http_aoai_aad_is_clean_head(ngx_http_request_t *r, ngx_buf_t *b)
            && ngx_memcmp(end, version, sizeof(version) - 1) == 0
            && ngx_memcmp(b->last - (sizeof(CRLF CRLF) - 1), CRLF CRLF,
                          sizeof(CRLF CRLF) - 1) == 0
-           && (r->valid_unparsed_uri
-               || memchr(uri->data, LF, uri->len) == NULL)
+           && memchr(uri->data, LF, uri->len) == NULL
            && ngx_http_aoai_aad_key_argument(
                   memchr(uri->data, '?', uri->len), end, &next)
               == NULL;

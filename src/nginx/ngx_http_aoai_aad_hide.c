@@ -5,8 +5,8 @@
  * The client's credentials, hidden while nginx makes the request for the
  * upstream.  To look at each line of the finished head costs more than all
  * else that is done for a request, and most heads can have no other lines
- * than those of the client's headers, which nginx has parsed, and of names
- * that the configuration says.
+ * than those of the request's headers and of names that the configuration
+ * says.
  */
 
 
@@ -19,13 +19,13 @@ static ngx_uint_t ngx_http_aoai_aad_is_safe_variable(ngx_str_t *name);
 
 
 /*
- * Whether no head that the location makes has a credential but in a header
- * that the client sent, or in its URI, and whether a body is in it.  A value
- * that may have a line end in it, as a decoded URI, can begin a line of any
- * name.
+ * Whether no head that the location makes has a credential but in one of the
+ * request's headers or in its URI, and no body is behind it in its buffer.  A
+ * value that may have a line end in it, as a decoded URI, can begin a line of
+ * any name.
  */
 ngx_uint_t
-ngx_http_aoai_aad_is_plain(ngx_conf_t *cf)
+ngx_http_aoai_aad_is_plain(ngx_conf_t *cf, ngx_int_t *host)
 {
     ngx_str_t                   *body;
     ngx_uint_t                   i;
@@ -35,6 +35,8 @@ ngx_http_aoai_aad_is_plain(ngx_conf_t *cf)
     ngx_http_core_srv_conf_t   **cscfp;
     ngx_http_complex_value_t   **method;
     ngx_http_core_main_conf_t   *cmcf;
+
+    static ngx_str_t  proxy_host = ngx_string("proxy_host");
 
     conf = ngx_http_aoai_aad_upstream_conf(cf);
     headers = ngx_http_aoai_aad_proxy_value(cf, "proxy_set_header");
@@ -62,7 +64,15 @@ ngx_http_aoai_aad_is_plain(ngx_conf_t *cf)
         }
     }
 
-    if (*headers == NULL || *headers == NGX_CONF_UNSET_PTR) {
+    /* in the default "Host", and "set" or a capture may give it any value */
+
+    *host = ngx_http_get_variable_index(cf, &proxy_host);
+
+    if (*host == NGX_ERROR || *headers == NGX_CONF_UNSET_PTR) {
+        return 0;
+    }
+
+    if (*headers == NULL) {
         return 1;
     }
 
@@ -142,7 +152,7 @@ ngx_http_aoai_aad_is_plain_header(ngx_keyval_t *header)
 }
 
 
-/* a letter of a variable's */
+/* a character of a variable's name, and with "-" of a header's */
 static ngx_uint_t
 ngx_http_aoai_aad_is_name(u_char ch)
 {
@@ -152,8 +162,9 @@ ngx_http_aoai_aad_is_name(u_char ch)
 
 
 /*
- * Those of nginx that are made of what it has parsed or made itself, without
- * decoding, and do not come from the headers that are hidden.  A location
+ * Those that nginx makes of what it has parsed or made itself, without
+ * decoding, not of the headers that are hidden, and that the configuration
+ * cannot make anew; "proxy_host" is looked at in each request.  A location
  * with any other is as safe, and slower.
  */
 static ngx_uint_t
@@ -166,14 +177,10 @@ ngx_http_aoai_aad_is_safe_variable(ngx_str_t *name)
         ngx_string("host"),
         ngx_string("hostname"),
         ngx_string("http_host"),
-        ngx_string("http_traceparent"),
-        ngx_string("http_upgrade"),
         ngx_string("http_user_agent"),
-        ngx_string("http_x_request_id"),
         ngx_string("msec"),
         ngx_string("proxy_add_x_forwarded_for"),
         ngx_string("proxy_host"),
-        ngx_string("proxy_port"),
         ngx_string("remote_addr"),
         ngx_string("remote_port"),
         ngx_string("request_id"),
@@ -182,11 +189,6 @@ ngx_http_aoai_aad_is_safe_variable(ngx_str_t *name)
         ngx_string("server_name"),
         ngx_string("server_port"),
         ngx_string("server_protocol"),
-        ngx_string("ssl_cipher"),
-        ngx_string("ssl_client_fingerprint"),
-        ngx_string("ssl_client_serial"),
-        ngx_string("ssl_client_verify"),
-        ngx_string("ssl_protocol"),
         ngx_string("time_iso8601"),
         ngx_null_string
     };
@@ -214,13 +216,23 @@ ngx_int_t
 ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
     ngx_http_aoai_aad_hidden_t *hidden)
 {
+    u_char           *parsed;
+    u_char            name[NGX_HTTP_AOAI_AAD_CREDENTIAL_BYTES_MAX];
+    size_t            length, size;
+    ngx_buf_t        *b;
     ngx_uint_t        i;
     ngx_list_part_t  *part;
     ngx_table_elt_t  *header;
 
-    static u_char  name[] = "te";
+    static u_char  te[] = "te";
 
     hidden->count = 0;
+
+    /* subrequests have the headers of the main request, not its buffer */
+
+    b = r->main->header_in;
+    parsed = b ? b->start : NULL;
+    size = b ? b->end - b->start : 0;
 
     for (part = &r->headers_in.headers.part; part; part = part->next) {
 
@@ -228,16 +240,30 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
 
         for (i = 0; i < part->nelts; i++) {
 
-            if (!NGX_HTTP_AOAI_AAD_MAY_HAVE_KEY(header[i].key.len)) {
+            /* what nginx has parsed has no line end, and stands in its buffer
+               but for HTTP/2; another module may have put anything here */
+
+            if ((size_t) (header[i].value.data - parsed) >= size
+                && header[i].value.len
+                && memchr(header[i].value.data, LF, header[i].value.len))
+            {
+                goto declined;
+            }
+
+            length = header[i].key.len;
+
+            if (!NGX_HTTP_AOAI_AAD_MAY_HAVE_KEY(length)) {
                 continue;
             }
 
-            if (!ngx_http_aoai_aad_is_credential(header[i].lowcase_key,
-                                                 header[i].key.len))
-            {
-                if (ngx_http_aoai_aad_has_subprotocols(header[i].lowcase_key,
-                                                       header[i].key.len))
-                {
+            /* the name as it would be sent: "lowcase_key" is not always set by
+               other modules */
+
+            ngx_strlow(name, header[i].key.data, length);
+
+            if (!ngx_http_aoai_aad_is_credential(name, length)) {
+
+                if (ngx_http_aoai_aad_has_subprotocols(name, length)) {
                     goto declined;
                 }
 
@@ -253,10 +279,10 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
 
             /* with no value, that nothing is told if it were forwarded */
 
-            header[i].hash = ngx_hash(name[0], name[1]);
-            header[i].key.len = sizeof(name) - 1;
-            header[i].key.data = name;
-            header[i].lowcase_key = name;
+            header[i].hash = ngx_hash(te[0], te[1]);
+            header[i].key.len = sizeof(te) - 1;
+            header[i].key.data = te;
+            header[i].lowcase_key = te;
             ngx_str_null(&header[i].value);
         }
     }

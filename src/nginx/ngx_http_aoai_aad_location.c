@@ -32,6 +32,8 @@ ngx_int_t
 ngx_http_aoai_aad_check_location(ngx_conf_t *cf,
     ngx_http_aoai_aad_loc_conf_t *alcf)
 {
+    ngx_int_t  host;
+
 #if (NGX_HTTP_SSL)
     if (ngx_http_aoai_aad_check_tls(cf, alcf) != NGX_OK) {
         return NGX_ERROR;
@@ -42,7 +44,8 @@ ngx_http_aoai_aad_check_location(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    alcf->plain = ngx_http_aoai_aad_is_plain(cf);
+    alcf->plain = ngx_http_aoai_aad_is_plain(cf, &host);
+    alcf->host = host;
 
     return NGX_OK;
 }

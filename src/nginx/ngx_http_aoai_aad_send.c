@@ -4,9 +4,9 @@
  *
  * The token is added late: to the bytes of the request that nginx has made
  * for the upstream, when nothing stands between them and the upstream's
- * socket.  r->headers_in is never touched, so that no mirror, subrequest,
- * redirect, variable or log can come by the token; and whatever the location
- * did to the request, what leaves is what was looked at.
+ * socket.  r->headers_in never has it, so that no mirror, subrequest, redirect,
+ * variable or log can come by the token; and whatever the location did to the
+ * request, what leaves was looked at, or cannot have what is looked for.
  */
 
 
@@ -224,6 +224,7 @@ ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
     ngx_buf_t                   *b;
     ngx_uint_t                   plain;
     ngx_http_upstream_t         *u;
+    ngx_http_variable_value_t   *host;
     ngx_http_aoai_aad_hidden_t   hidden;
 
     plain = alcf->plain
@@ -242,7 +243,12 @@ ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
     u = r->upstream;
     b = u->request_bufs->buf;
 
-    if (plain && ngx_http_aoai_aad_is_clean_head(r, b)) {
+    host = plain ? &r->variables[alcf->host] : NULL;
+
+    if (plain
+        && !(host->valid && host->len && memchr(host->data, LF, host->len))
+        && ngx_http_aoai_aad_is_clean_head(b, &u->uri))
+    {
 
         *end = b->last;
 
@@ -255,6 +261,7 @@ ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
         {
             ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
                           "aoai_aad: a head was not as clean as it seemed");
+            *end = last;
         }
 #endif
 

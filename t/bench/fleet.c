@@ -5,11 +5,11 @@
  * A fleet of gateways, each of which lives by the module's own schedule, in
  * simulated time.  Prints how often the authority is asked:
  *
- *     fleet NODES LIFETIME DAYS START JITTER OUTAGE [seconds]
+ *     fleet NODES LIFETIME DAYS START JITTER OUTAGE FROM [seconds]
  *
- * NODES gateways start within START seconds.  OUTAGE seconds long, from the
- * middle of the time on, the authority refuses.  JITTER is 0 for a schedule
- * without it.  The random numbers are the same in each run.
+ * NODES gateways start within START seconds.  From FROM on, OUTAGE seconds
+ * long, the authority answers 429 and wants a minute of peace.  JITTER is 0
+ * for a schedule without it.  The random numbers are the same in each run.
  */
 
 
@@ -22,6 +22,9 @@
 
 #define FLEET_LEASE_MS   10000
 #define FLEET_DAY_S      86400
+
+/* what Entra ID says to who asks too often */
+#define FLEET_RETRY_AFTER_S  60
 
 /* a moment in 2026: the clock that tells when tokens end */
 #define FLEET_EPOCH_MS   INT64_C(1767225600000)
@@ -45,13 +48,13 @@ main(int argc, char **argv)
 {
     int            jitter;
     int64_t        i, nodes, lifetime_s, end_s, start_s, outage_s, middle_s;
-    int64_t        second, refresh_s;
+    int64_t        second, refresh_s, from_s;
     unsigned      *calls;
     fleet_node_t  *node;
 
-    if (argc != 7) {
-        fprintf(stderr,
-                "usage: fleet NODES LIFETIME DAYS START JITTER OUTAGE\n");
+    if (argc != 8) {
+        fprintf(stderr, "usage: fleet NODES LIFETIME DAYS START JITTER OUTAGE "
+                        "FROM\n");
         return 2;
     }
 
@@ -61,6 +64,7 @@ main(int argc, char **argv)
     start_s = atoll(argv[4]);
     jitter = atoi(argv[5]);
     outage_s = atoll(argv[6]);
+    from_s = atoll(argv[7]);
     middle_s = end_s / 2;
 
     node = calloc(nodes, sizeof(fleet_node_t));
@@ -78,7 +82,7 @@ main(int argc, char **argv)
             calls[second]++;
 
             fleet_ask(&node[i], lifetime_s, jitter,
-                      second >= middle_s && second < middle_s + outage_s);
+                      second >= from_s && second < from_s + outage_s);
         }
     }
 
@@ -88,9 +92,8 @@ main(int argc, char **argv)
     fleet_report("first", calls, start_s,
                  start_s + refresh_s + refresh_s / 2);
     fleet_report("settled", calls, middle_s - 2 * refresh_s, middle_s);
-    fleet_report("outage", calls, middle_s, middle_s + outage_s);
-    fleet_report("after", calls, middle_s + outage_s,
-                 middle_s + outage_s + 600);
+    fleet_report("outage", calls, from_s, from_s + outage_s);
+    fleet_report("after", calls, from_s + outage_s, from_s + outage_s + 600);
 
     free(calls);
     free(node);
@@ -112,7 +115,8 @@ fleet_ask(fleet_node_t *node, int64_t lifetime_s, int jitter, int refused)
     (void) aad_life_lease(&node->life, &now, 1, FLEET_LEASE_MS, &delay_ms);
 
     if (refused) {
-        (void) aad_life_failed(&node->life, &now, 1, 0);
+        (void) aad_life_failed(&node->life, &now, 1, FLEET_RETRY_AFTER_S,
+                               jitter ? fleet_random() : 0);
 
     } else {
         (void) aad_life_store(&node->life, &now, 1,

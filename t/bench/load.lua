@@ -1,17 +1,43 @@
 -- What wrk sends, and what it says at the end:
 --
---     wrk ... -s load.lua http://127.0.0.1:PORT/PATH -- FILE
+--     wrk ... -s load.lua http://127.0.0.1:PORT/PATH -- FILE [FILE]
 --
--- posts the file again and again. The last line is "figures", then requests,
--- microseconds, what failed of them (connections, answers other than 200,
--- timeouts), and the latency's p50 and p99 in microseconds.
+-- posts the first file again and again; each line of the second is a caller's
+-- token, which they have in turn. The last line of the output is "figures",
+-- then requests, microseconds, what failed of them (connections, answers other
+-- than 200, timeouts), and the latency's p50 and p99 in microseconds.
+
+local function read(name)
+    local file = assert(io.open(name, "rb"))
+    local content = file:read("*a")
+
+    file:close()
+
+    return content
+end
+
 
 function init(arguments)
-    local file = assert(io.open(arguments[1], "rb"))
-
     wrk.method = "POST"
-    wrk.body = file:read("*a")
-    file:close()
+    wrk.body = read(arguments[1])
+
+    if not arguments[2] then
+        return
+    end
+
+    local requests = {}
+    local last = 0
+
+    for token in read(arguments[2]):gmatch("[^\n]+") do
+        wrk.headers["Authorization"] = "Bearer " .. token
+        requests[#requests + 1] = wrk.format()
+    end
+
+    function request()
+        last = last % #requests + 1
+
+        return requests[last]
+    end
 end
 
 

@@ -74,7 +74,7 @@ fail_at(aad_life_t *life, int64_t ms, int retry_after)
     now = moment(ms);
 
     life->lease = 1;
-    assert_true(aad_life_failed(life, &now, 1, retry_after));
+    assert_true(aad_life_failed(life, &now, 1, retry_after, 0));
 }
 
 
@@ -325,7 +325,7 @@ test_late_result_counts_when_it_is_better(void **state)
 
     now = moment(1000);
     assert_false(aad_life_store(&life, &now, 2, UNIT_NOW + 3600, 0, 0));
-    assert_false(aad_life_failed(&life, &now, 2, 0));
+    assert_false(aad_life_failed(&life, &now, 2, 0, 0));
     assert_int_equal(life.failures, 0);
 
     /* and leaves the lease with who has it */
@@ -482,7 +482,8 @@ end_fetch(simulation_t *s, worker_t *worker)
     if (!s->up) {
         (void) aad_life_failed(&s->life, &now, worker->owner,
                                draw(s, 4) ? 0
-                                          : (int) draw(s, RETRY_AFTER_MAX_S));
+                                          : (int) draw(s, RETRY_AFTER_MAX_S),
+                               (uint32_t) draw(s, 1000000));
         return;
     }
 

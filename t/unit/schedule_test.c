@@ -217,11 +217,12 @@ test_retry_doubles_up_to_its_maximum(void **state)
     (void) state;
 
     for (i = 0; i < unit_count(retries); i++) {
-        assert_int_equal(aad_retry_ms(retries[i].failures, 0, 0),
+        assert_int_equal(aad_retry_ms(retries[i].failures, 0, 0, 0),
                          retries[i].empty_ms);
-        assert_int_equal(aad_retry_ms(retries[i].failures, HOUR_MS, 0),
+        assert_int_equal(aad_retry_ms(retries[i].failures, HOUR_MS, 0, 0),
                          retries[i].stale_ms);
-        assert_int_equal(aad_retry_ms(retries[i].failures, 24 * HOUR_MS, 0),
+        assert_int_equal(aad_retry_ms(retries[i].failures, 24 * HOUR_MS, 0,
+                                      0),
                          retries[i].stale_ms);
     }
 }
@@ -232,12 +233,12 @@ test_retry_waits_as_long_as_the_service_asks(void **state)
 {
     (void) state;
 
-    assert_int_equal(aad_retry_ms(1, 0, 17), 17000);
-    assert_int_equal(aad_retry_ms(1, HOUR_MS, 17), 30000);
-    assert_int_equal(aad_retry_ms(1, HOUR_MS, 31), 31000);
-    assert_int_equal(aad_retry_ms(9, 0, 59), 60000);
-    assert_int_equal(aad_retry_ms(9, HOUR_MS, 600), 600000);
-    assert_int_equal(aad_retry_ms(1, 0, 3600), 3600000);
+    assert_int_equal(aad_retry_ms(1, 0, 17, 0), 17000);
+    assert_int_equal(aad_retry_ms(1, HOUR_MS, 17, 0), 30000);
+    assert_int_equal(aad_retry_ms(1, HOUR_MS, 31, 0), 31000);
+    assert_int_equal(aad_retry_ms(9, 0, 59, 0), 60000);
+    assert_int_equal(aad_retry_ms(9, HOUR_MS, 600, 0), 600000);
+    assert_int_equal(aad_retry_ms(1, 0, 3600, 0), 3600000);
 }
 
 
@@ -246,16 +247,16 @@ test_retry_shrinks_with_a_short_life(void **state)
 {
     (void) state;
 
-    assert_int_equal(aad_retry_ms(1, HOUR_MS / 2, 0), 15000);
-    assert_int_equal(aad_retry_ms(9, HOUR_MS / 2, 0), 150000);
-    assert_int_equal(aad_retry_ms(1, 60000, 0), 500);
-    assert_int_equal(aad_retry_ms(9, 60000, 0), 5000);
+    assert_int_equal(aad_retry_ms(1, HOUR_MS / 2, 0, 0), 15000);
+    assert_int_equal(aad_retry_ms(9, HOUR_MS / 2, 0, 0), 150000);
+    assert_int_equal(aad_retry_ms(1, 60000, 0, 0), 500);
+    assert_int_equal(aad_retry_ms(9, 60000, 0, 0), 5000);
 
     /* as it would be at once, for seconds */
 
-    assert_int_equal(aad_retry_ms(1, 6000, 0), 100);
-    assert_int_equal(aad_retry_ms(1, 1, 0), 100);
-    assert_int_equal(aad_retry_ms(1, 6000, 2), 2000);
+    assert_int_equal(aad_retry_ms(1, 6000, 0, 0), 100);
+    assert_int_equal(aad_retry_ms(1, 1, 0, 0), 100);
+    assert_int_equal(aad_retry_ms(1, 6000, 2, 0), 2000);
 }
 
 
@@ -281,11 +282,59 @@ test_wish_to_wait_has_limits(void **state)
 {
     (void) state;
 
-    assert_int_equal(aad_retry_ms(1, 0, 3601), 3600000);
-    assert_int_equal(aad_retry_ms(1, HOUR_MS, 86400), 3600000);
-    assert_int_equal(aad_retry_ms(1, 0, 2147483647), 3600000);
-    assert_int_equal(aad_retry_ms(1, 0, -1), 1000);
-    assert_int_equal(aad_retry_ms(1, HOUR_MS, -2147483647 - 1), 30000);
+    assert_int_equal(aad_retry_ms(1, 0, 3601, 0), 3600000);
+    assert_int_equal(aad_retry_ms(1, HOUR_MS, 86400, 0), 3600000);
+    assert_int_equal(aad_retry_ms(1, 0, 2147483647, 0), 3600000);
+    assert_int_equal(aad_retry_ms(1, 0, -1, 0), 1000);
+    assert_int_equal(aad_retry_ms(1, HOUR_MS, -2147483647 - 1, 0), 30000);
+}
+
+
+static void
+test_retry_is_spread_and_never_early(void **state)
+{
+    size_t    i;
+    int64_t   wait_ms;
+    uint32_t  random;
+
+    static const struct {
+        unsigned  failures;
+        int64_t   lifetime_ms;
+        int       retry_after;
+        int64_t   least_ms;
+        int64_t   most_ms;
+    } retries[] = {
+        { 1, 0, 0, 1000, 1200 },
+        { 4, 0, 0, 8000, 9600 },
+        { 1, HOUR_MS, 0, 30000, 36000 },
+        { 1, 0, 60, 60000, 72000 },
+        { 1, HOUR_MS, 31, 31000, 37200 },
+
+        /* the longest is the longest */
+
+        { 9, 0, 0, 60000, 60000 },
+        { 9, HOUR_MS, 0, 300000, 300000 }
+    };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(retries) / sizeof(retries[0]); i++) {
+
+        for (random = 0; random < 100000; random += 7) {
+
+            wait_ms = aad_retry_ms(retries[i].failures, retries[i].lifetime_ms,
+                                   retries[i].retry_after, random);
+
+            assert_in_range(wait_ms, retries[i].least_ms, retries[i].most_ms);
+        }
+
+        assert_int_equal(aad_retry_ms(retries[i].failures,
+                                      retries[i].lifetime_ms,
+                                      retries[i].retry_after,
+                                      retries[i].most_ms
+                                      - retries[i].least_ms),
+                         retries[i].most_ms);
+    }
 }
 
 
@@ -304,7 +353,8 @@ main(void)
         cmocka_unit_test(test_retry_waits_as_long_as_the_service_asks),
         cmocka_unit_test(test_retry_shrinks_with_a_short_life),
         cmocka_unit_test(test_wish_of_a_moment_is_not_followed),
-        cmocka_unit_test(test_wish_to_wait_has_limits)
+        cmocka_unit_test(test_wish_to_wait_has_limits),
+        cmocka_unit_test(test_retry_is_spread_and_never_early)
     };
 
     return cmocka_run_group_tests_name("schedule", tests, NULL, NULL);

@@ -31,6 +31,7 @@ my $ALERT = qr/ \[ (?: alert | emerg ) \] | Sanitizer | runtime\ error:
 #   files          { name => content }, written into the folder
 #   env            { name => value } for nginx; undef takes one away
 #   workers        how many worker processes; 1
+#   connections    worker_connections; 1024
 #   log_level      of the error log; info
 #   module         our .so, or 0 for none
 #   modules        other .so files to load before ours; modules_after: after

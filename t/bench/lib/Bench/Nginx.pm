@@ -14,7 +14,7 @@ use Test::Gateway;
 
 our @EXPORT_OK = qw(
     auth_request auth_request_cached constant_header constant_sidecar lua
-    module njs plain
+    module nginx njs plain
 );
 
 my $PEERS = realpath(dirname(__FILE__) . '/../../peers');
@@ -22,17 +22,17 @@ my $MODULES = '/usr/lib/nginx/modules';
 my $IMDS = 'AZURE_POD_IDENTITY_AUTHORITY_HOST';
 
 
-sub plain ($services) { return _nginx($services, '', is_plain => 1) }
+sub plain ($services) { return nginx($services, '', is_plain => 1) }
 
 
 sub constant_header ($services) {
-    return _nginx($services,
+    return nginx($services,
         "proxy_set_header Authorization 'Bearer $services->{token}';");
 }
 
 
 sub module ($services) {
-    return _nginx($services, <<'END', module => 1);
+    return nginx($services, <<'END', module => 1);
             aoai_aad on;
             aoai_aad_credential managed_identity;
             aoai_aad_allowed_hosts 127.0.0.1;
@@ -41,7 +41,7 @@ END
 
 
 sub lua ($services) {
-    return _nginx($services, <<"END",
+    return nginx($services, <<"END",
             set \$bearer '';
             access_by_lua_file $PEERS/token.lua;
             proxy_set_header Authorization \$bearer;
@@ -54,7 +54,7 @@ END
 # auth_request to a js_content that keeps the token in a file: js_set, which
 # could put it there directly, cannot wait for a fetch.
 sub njs ($services) {
-    return _nginx($services, <<'END',
+    return nginx($services, <<'END',
             auth_request /token;
             auth_request_set $bearer $sent_http_x_token;
             proxy_set_header Authorization $bearer;
@@ -84,7 +84,7 @@ END
 
 
 sub _auth_request ($services, $sidecar, $cache, $http = '') {
-    return _nginx($services, <<'END',
+    return nginx($services, <<'END',
             auth_request /token;
             auth_request_set $bearer $upstream_http_x_token;
             proxy_set_header Authorization $bearer;
@@ -135,15 +135,18 @@ END
 # An nginx with these lines in its location. Options: is_plain; module; main,
 # http and server: more lines there; modules: names of Debian's .so files;
 # env: more variables.
-sub _nginx ($services, $location, %more) {
+sub nginx ($services, $location, %more) {
     my $address = $services->{$more{is_plain} ? 'unchecked' : 'checked'};
     my ($main, $http, $server) = map { $_ // '' } @more{qw(main http server)};
     my @modules = map { "$MODULES/$_.so" } ($more{modules} // [])->@*;
 
-    my $gateway = Test::Gateway->new(log_level => 'error',
+    my $workers = $more{workers} // 1;
+
+    my $gateway = Test::Gateway->new(workers => $workers,
+        log_level => $more{log_level} // 'error',
         $more{module} ? () : (module => 0),
         modules => \@modules,
-        wrapper => [pinned('gateway')],
+        wrapper => [$workers == 1 ? pinned('gateway') : ()],
         env => { $IMDS => $services->{endpoint}, allocator(),
             ($more{env} // {})->%* },
         main => "env $IMDS;\n$main",

@@ -62,10 +62,11 @@ sub check ($self) {
 }
 
 
-# Runs wrk. Returns { requests, seconds, failed, p50, p99 (microseconds), cpu
-# (seconds of the gateway's) }. A run in which something failed is not to be
-# compared.
-sub load ($self, $case, $connections, $seconds) {
+# Runs wrk, for the callers whose tokens are the lines of a file if one is
+# named. Returns { requests, seconds, failed, refused, p50, p99
+# (microseconds), cpu (seconds of the gateway's) }. A run in which something
+# failed is not to be compared.
+sub load ($self, $case, $connections, $seconds, @tokens) {
     my ($path, @headers) = $self->_request($case);
     my $body = "$self->{folder}/$case";
     write_file($body, Bench::Upstream::request_body($case)) if !-e $body;
@@ -78,7 +79,7 @@ sub load ($self, $case, $connections, $seconds) {
     open my $wrk, '-|', pinned('load'), 'wrk', '-t1', "-c$connections",
         "-d${seconds}s", '--timeout', TIMEOUT_SECONDS . 's',
         '-s', _script(), @header_options,
-        "http://127.0.0.1:${\$self->port}$path", '--', $body
+        "http://127.0.0.1:${\$self->port}$path", '--', $body, @tokens
         or die "wrk: $!\n";
     my $output = join '', readline $wrk;
     my $cpu = $self->cpu_seconds - $before;
@@ -88,6 +89,7 @@ sub load ($self, $case, $connections, $seconds) {
         or die "wrk: $output\n";
     return { requests => $requests, seconds => $us / 1e6, p50 => $p50,
         p99 => $p99, cpu => $cpu,
+        refused => $refused + $late,
         failed => $requests ? $broken + $refused + $late : 'all' };
 }
 

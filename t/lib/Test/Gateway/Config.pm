@@ -25,6 +25,7 @@ my @SAFE = qw(AZURE_POD_IDENTITY_AUTHORITY_HOST AZURE_AUTHORITY_HOST);
 sub new ($class, %args) {
     my $self = bless {
         http => undef, main => '', env => {}, files => {}, workers => 1,
+        connections => 1024,
         log_level => 'info', modules => [], modules_after => [],
         module => _default_module(), nginx => _default_nginx(),
         upgradable => 0, wrapper => [],
@@ -197,7 +198,7 @@ pid %%DIR%%/${prefix}nginx.pid;
 $modules
 $self->{main}
 events {
-    worker_connections 1024;
+    worker_connections $self->{connections};
 }
 
 http {
