@@ -99,7 +99,6 @@ aad_retry_ms(unsigned failures, int64_t lifetime_ms, int retry_after,
     /* later, never earlier: what failed together must not come back so; what
        waits the longest has been spread on its way there */
 
-    delay_ms = aad_least(delay_ms, max_ms);
     delay_ms = aad_least(aad_later(delay_ms, random), max_ms);
     delay_ms = aad_most(delay_ms, AAD_RETRY_LEAST_MS);
 

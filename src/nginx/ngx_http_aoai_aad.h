@@ -145,9 +145,6 @@ typedef struct {
 #define NGX_HTTP_AOAI_AAD_KEY_ARGUMENT     "api-key"
 #define NGX_HTTP_AOAI_AAD_KEY_SUBPROTOCOL  "openai-insecure-api-key."
 
-#define NGX_HTTP_AOAI_AAD_CREDENTIAL_BYTES_MAX                                \
-    (sizeof("ocp-apim-subscription-key") - 1)
-
 /* a header whose name is as long as none of these is none of them */
 #define NGX_HTTP_AOAI_AAD_MAY_HAVE_KEY(length)                                \
     ((length) < 32                                                            \
@@ -611,21 +608,29 @@ ngx_http_aoai_aad_destination(ngx_http_request_t *r,
 }
 
 
-/* Whether a header of this name, in lower case, is a credential. */
+/* Whether a header of this name is a credential. */
 static ngx_inline ngx_uint_t
 ngx_http_aoai_aad_is_credential(u_char *name, size_t length)
 {
+    u_char  lowcase[sizeof("ocp-apim-subscription-key") - 1];
+
+    if (!NGX_HTTP_AOAI_AAD_MAY_HAVE_KEY(length)) {
+        return 0;
+    }
+
+    ngx_strlow(lowcase, name, length);
+
     switch (length) {
 
     case sizeof("api-key") - 1:
-        return ngx_memcmp(name, "api-key", sizeof("api-key") - 1) == 0;
+        return ngx_memcmp(lowcase, "api-key", sizeof("api-key") - 1) == 0;
 
     case sizeof("authorization") - 1:
-        return ngx_memcmp(name, "authorization",
+        return ngx_memcmp(lowcase, "authorization",
                           sizeof("authorization") - 1) == 0;
 
     case sizeof("ocp-apim-subscription-key") - 1:
-        return ngx_memcmp(name, "ocp-apim-subscription-key",
+        return ngx_memcmp(lowcase, "ocp-apim-subscription-key",
                           sizeof("ocp-apim-subscription-key") - 1) == 0;
 
     default:
@@ -639,8 +644,8 @@ static ngx_inline ngx_uint_t
 ngx_http_aoai_aad_has_subprotocols(u_char *name, size_t length)
 {
     return length == sizeof("sec-websocket-protocol") - 1
-           && ngx_memcmp(name, "sec-websocket-protocol",
-                         sizeof("sec-websocket-protocol") - 1) == 0;
+           && ngx_strncasecmp(name, (u_char *) "sec-websocket-protocol",
+                              length) == 0;
 }
 
 

@@ -228,7 +228,6 @@ ngx_http_aoai_aad_clean_line(ngx_http_aoai_aad_copy_t *copy, u_char *line,
     u_char *end)
 {
     u_char  *colon, *last;
-    u_char   name[NGX_HTTP_AOAI_AAD_CREDENTIAL_BYTES_MAX];
 
     switch (line[0] | 0x20) {
 
@@ -250,16 +249,10 @@ ngx_http_aoai_aad_clean_line(ngx_http_aoai_aad_copy_t *copy, u_char *line,
         /* void */
     }
 
-    if ((size_t) (last - line) > sizeof(name)) {
-        return;
-    }
-
-    ngx_strlow(name, line, last - line);
-
-    if (ngx_http_aoai_aad_is_credential(name, last - line)) {
+    if (ngx_http_aoai_aad_is_credential(line, last - line)) {
         ngx_http_aoai_aad_drop(copy, line, end);
 
-    } else if (ngx_http_aoai_aad_has_subprotocols(name, last - line)) {
+    } else if (ngx_http_aoai_aad_has_subprotocols(line, last - line)) {
         ngx_http_aoai_aad_clean_subprotocols(copy, line, colon + 1, end);
     }
 }

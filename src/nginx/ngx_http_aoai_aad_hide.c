@@ -94,7 +94,6 @@ static ngx_uint_t
 ngx_http_aoai_aad_is_plain_header(ngx_keyval_t *header)
 {
     u_char      *p, *last;
-    u_char       name[NGX_HTTP_AOAI_AAD_CREDENTIAL_BYTES_MAX];
     size_t       i;
     ngx_str_t    variable;
     ngx_uint_t   braces;
@@ -107,15 +106,12 @@ ngx_http_aoai_aad_is_plain_header(ngx_keyval_t *header)
         }
     }
 
-    if (header->value.len && header->key.len <= sizeof(name)) {
-
-        ngx_strlow(name, header->key.data, header->key.len);
-
-        if (ngx_http_aoai_aad_is_credential(name, header->key.len)
-            || ngx_http_aoai_aad_has_subprotocols(name, header->key.len))
-        {
-            return 0;
-        }
+    if (header->value.len
+        && (ngx_http_aoai_aad_is_credential(header->key.data, header->key.len)
+            || ngx_http_aoai_aad_has_subprotocols(header->key.data,
+                                                  header->key.len)))
+    {
+        return 0;
     }
 
     p = header->value.data;
@@ -216,8 +212,7 @@ ngx_int_t
 ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
     ngx_http_aoai_aad_hidden_t *hidden)
 {
-    u_char           *parsed;
-    u_char            name[NGX_HTTP_AOAI_AAD_CREDENTIAL_BYTES_MAX];
+    u_char           *parsed, *name;
     size_t            length, size;
     ngx_buf_t        *b;
     ngx_uint_t        i;
@@ -259,7 +254,7 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
             /* the name as it would be sent: "lowcase_key" is not always set by
                other modules */
 
-            ngx_strlow(name, header[i].key.data, length);
+            name = header[i].key.data;
 
             if (!ngx_http_aoai_aad_is_credential(name, length)) {
 

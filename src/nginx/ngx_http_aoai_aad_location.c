@@ -32,8 +32,6 @@ ngx_int_t
 ngx_http_aoai_aad_check_location(ngx_conf_t *cf,
     ngx_http_aoai_aad_loc_conf_t *alcf)
 {
-    ngx_int_t  host;
-
 #if (NGX_HTTP_SSL)
     if (ngx_http_aoai_aad_check_tls(cf, alcf) != NGX_OK) {
         return NGX_ERROR;
@@ -44,8 +42,7 @@ ngx_http_aoai_aad_check_location(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    alcf->plain = ngx_http_aoai_aad_is_plain(cf, &host);
-    alcf->host = host;
+    alcf->plain = ngx_http_aoai_aad_is_plain(cf, &alcf->host);
 
     return NGX_OK;
 }
@@ -206,7 +203,6 @@ ngx_http_aoai_aad_remote_host(ngx_http_upstream_srv_conf_t *uscf,
 static ngx_int_t
 ngx_http_aoai_aad_check_headers(ngx_conf_t *cf)
 {
-    u_char                     name[NGX_HTTP_AOAI_AAD_CREDENTIAL_BYTES_MAX];
     ngx_int_t                  rc;
     ngx_uint_t                 i;
     ngx_array_t              **headers;
@@ -231,13 +227,10 @@ ngx_http_aoai_aad_check_headers(ngx_conf_t *cf)
 
     for (i = 0; i < (*headers)->nelts; i++) {
 
-        if (header[i].value.len == 0 || header[i].key.len > sizeof(name)) {
-            continue;
-        }
-
-        ngx_strlow(name, header[i].key.data, header[i].key.len);
-
-        if (!ngx_http_aoai_aad_is_credential(name, header[i].key.len)) {
+        if (header[i].value.len == 0
+            || !ngx_http_aoai_aad_is_credential(header[i].key.data,
+                                                header[i].key.len))
+        {
             continue;
         }
 

@@ -92,7 +92,6 @@ main(int argc, char **argv)
     fleet_report("first", calls, start_s,
                  start_s + refresh_s + refresh_s / 2);
     fleet_report("settled", calls, middle_s - 2 * refresh_s, middle_s);
-    fleet_report("outage", calls, from_s, from_s + outage_s);
     fleet_report("after", calls, from_s + outage_s, from_s + outage_s + 600);
 
     free(calls);

@@ -318,7 +318,7 @@ test_retry_is_spread_and_never_early(void **state)
 
     (void) state;
 
-    for (i = 0; i < sizeof(retries) / sizeof(retries[0]); i++) {
+    for (i = 0; i < unit_count(retries); i++) {
 
         for (random = 0; random < 100000; random += 7) {
 
