@@ -235,6 +235,8 @@ aoai_aad_allowed_hosts ${\$up->host_port} ${\$failing->host_port}
 
 log_format all '$variables';
 access_log %%DIR%%/all.log all;
+log_format status '\$http_x_cell \$status';
+access_log %%DIR%%/status.log status;
 log_subrequest on;
 root %%DIR%%/root;
 proxy_cache_path %%DIR%%/cache keys_zone=cache:1m;
@@ -342,8 +344,17 @@ sub ask_all (@cells) {
 
     my $received = read_file("$folder/output");
     my %status = $received =~ /^(c\d+) (\d+) 2$/mg;
-    $_->{status} = $status{$_->{id}} // 0 for @cells;
+    $_->{status} = $status{$_->{id}} || logged_status($_) for @cells;
     return $received;
+}
+
+
+# Curl may lose an answer that comes before it has sent all of the body; nginx
+# has logged what it was, after those of subrequests.
+sub logged_status ($cell) {
+    my $line = qr/^$cell->{id} (\d+)$/m;
+    my @statuses = $gateway->file_with('status.log', $line) =~ /$line/g;
+    return $statuses[-1] // 0;
 }
 
 
