@@ -3,6 +3,7 @@
 
 use v5.36;
 
+use IO::Socket::INET;
 use Test::More;
 
 use Test::Gateway;
@@ -62,6 +63,10 @@ server {
     aoai_aad on;
 $locations
 }
+server {
+    listen 127.0.0.1:%%PORT_off%%;
+$locations
+}
 END
 
 
@@ -119,9 +124,90 @@ is_deeply credentials(sent($gateway, "/$_/x?method=PUT", \@credentials)),
     ["authorization: Bearer $token"], "$_: the token alone"
     for qw(fixed body method);
 
+# neighbours are given to nginx as one where they are as it would write them:
+# what the upstream gets is to the byte what it would get without the module
+my @names = map { "X-Filler-$_: $_" } 1 .. 100;
+for my $case (
+    ['as usual', 'Accept: */*', 'X-A: b', 'X-C: d', 'X-E: f'],
+    ['no space', 'X-A:b', 'X-C:d', 'X-E: f', 'X-G:h'],
+    ['spaces', 'X-A:  b', 'X-C: d ', 'X-E:   f  ', 'X-G: h'],
+    ['tabs', "X-A:\tb", "X-C: \td", "X-E: f\t", 'X-G: h'],
+    ['nothing', 'X-A:', 'X-C: ', 'X-E:  ', 'X-G: h', 'X-I:'],
+    ['no colon', 'X-A', 'X-C: d', 'X-E', 'X-G: h'],
+    ['names', 'X_A: b', 'X-C: d', 'x_e: f', 'X-G: h', 'X-I: j'],
+    ['the same again', 'X-A: b', 'X-A: b', 'X-A: c', 'X-C: d', 'X-A: b'],
+    ['own ones', 'X-A: b', 'Connection: close', 'X-C: d',
+        'Proxy-Connection: close', 'X-E: f', 'Keep-Alive: 300', 'TE: trailers',
+        'X-G: h', 'Expect: nothing', 'X-I: j', 'Upgrade: some', 'X-K: l'],
+    ['conditions', 'X-A: b', 'If-Match: "a"', 'If-None-Match: "b"', 'X-C: d',
+        'Range: bytes=1-2', 'If-Range: "c"', 'X-E: f'],
+    ['those set by the configuration', 'X-A: b', 'X-Real-IP: 10.0.0.1',
+        'X-C: d', 'x-forwarded-for: 10.0.0.2', 'X-E: f', 'X-Any: g'],
+    ['keys between them', 'X-A: b', 'api-key: mine', 'X-C: d', 'X-E: f',
+        'Authorization: mine', 'Ocp-Apim-Subscription-Key: mine', 'X-G: h'],
+    ['keys at both ends', 'api-key: mine', 'X-A: b', 'X-C: d', 'api-key:mine'],
+    ['keys alone', 'api-key: mine', 'api-key:', 'Authorization: mine'],
+    ['names like keys', 'api_key: b', 'api-kez: c', 'X-C: d',
+        'authorizatiom: e', 'bpi-key: f', 'Authorizatioo: g',
+        'ocp-apim-subscription-kex: h', 'ocp-apim-subscriptioN-kez: i'],
+    ['very many', @names],
+    ['very many, each with a space', map { "$_ " } @names],
+    ['very many, each with two', map { s/ /  /r } @names],
+    ['a key among very many', @names, 'api-key: mine', @names],
+    ['a long one', 'X-A: b', 'X-C: ' . 'd' x 1500, 'X-E: f', 'X-G: h'],
+    ['bytes of all kinds', 'X-A: b', "X-C: \xff\xfe\x01", 'X-E: f'],
+) {
+    my ($what, @lines) = @$case;
+    for my $end ("\r\n", "\n") {
+        for my $path (qw(plain safe any)) {
+            is head_with($gateway, 'http', $path, $end, @lines),
+                clean(head_with($gateway, 'off', $path, $end, @lines)),
+                "/$path/, $what" . ($end eq "\n" ? ', ends of LF alone' : '');
+        }
+    }
+}
+is clean("GET / HTTP/1.1\r\nApi-Key:a\r\nB: c\r\n\r\n"),
+    "GET / HTTP/1.1\r\nB: c\r\nAuthorization: Bearer $token\r\n\r\n",
+    'what was compared with';
+
+# the second of two requests in one buffer is as the client has sent it
+my $pair = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+    PeerPort => $gateway->port('http')) // die "no connection: $!\n";
+$pair->print(map { "GET /plain/$_ HTTP/1.1\r\nHost: gateway.test\r\n"
+    . "X-A: b\r\nX-C: d\r\nX-E: f\r\n\r\n" } 1, 2);
+$pair->flush;
+$upstream->wait_for(2);
+is_deeply [map { [$_->{header}->@{qw(x-a x-c x-e)}] } $upstream->requests],
+    [(['b', 'd', 'f']) x 2], 'requests that come together';
+close $pair;
+$upstream->forget;
+
+like $gateway->file_with('sent.log', qr{^/any/}m), qr{^/any/x\|-\|mine\|-$}m,
+    'and the client\'s headers are as they were';
+
 $_->stop for $gateway, $odd;
 
 done_testing;
+
+
+sub head_with ($server, $port, $path, $end, @lines) {
+    my $answer = request($server->port($port), GET => '/', raw => join $end,
+        "GET /$path/x HTTP/1.1", 'Host: gateway.test', @lines,
+        'Connection: close', '', '');
+    is $answer->{status}, 200, 'an answer' or diag $answer->{error} // '';
+    $upstream->wait_for(1);
+    my ($sent) = $upstream->requests;
+    $upstream->forget;
+    return $sent->{raw_head};
+}
+
+
+# the head that nginx makes by itself, with the token and no other credential
+sub clean ($head) {
+    return $head
+        =~ s/^(?:api-key|authorization|ocp-apim-subscription-key):.*\n//gmir
+        =~ s/\r\n\z/Authorization: Bearer $token\r\n\r\n/r;
+}
 
 
 sub sent ($server, $target, $headers) {

@@ -154,8 +154,9 @@ typedef struct {
           | 1U << (sizeof("sec-websocket-protocol") - 1))                     \
          & 1U << (length)))
 
-/* more in one request are an attempt at something */
-#define NGX_HTTP_AOAI_AAD_HIDDEN_MAX       4
+/* with more, each is looked at in the head, or looked up by nginx */
+#define NGX_HTTP_AOAI_AAD_SEEN_MAX         24
+#define NGX_HTTP_AOAI_AAD_JOINTS_MAX       64
 
 
 #define NGX_HTTP_AOAI_AAD_LINE        "Authorization: Bearer "
@@ -265,6 +266,17 @@ typedef struct {
 } ngx_http_aoai_aad_main_conf_t;
 
 
+/* a location whose heads have no line but of the request's headers and of names
+   that are known */
+typedef struct {
+    ngx_int_t                       host;       /* the index of $proxy_host */
+    u_char                          own[256];   /* by the end of a header's
+                                                   hash, whether proxy_pass may
+                                                   have a header of its own in
+                                                   the place of that one */
+} ngx_http_aoai_aad_plain_t;
+
+
 typedef struct {
     ngx_uint_t                      mode;
     ngx_array_t                    *credentials;    /* aad_credential_t * */
@@ -292,11 +304,8 @@ typedef struct {
                                                        callers' tenants */
     u_char                          callers_digest[AAD_DIGEST_BYTES];
     unsigned                        asks_callers:1; /* for a token */
-    unsigned                        plain:1;    /* heads have no line but of
-                                                   the request's headers and of
-                                                   names that are known */
-    ngx_int_t                       host;       /* of one that is, the index of
-                                                   $proxy_host */
+    ngx_http_aoai_aad_plain_t      *plain;      /* NULL: each head has to be
+                                                   looked at */
 
     /* what this worker has said of hosts that may have no token */
     time_t                          denial_logged;
@@ -330,6 +339,14 @@ typedef struct {
 } ngx_http_aoai_aad_behalf_t;
 
 
+typedef struct {
+    ngx_queue_t                     queue;
+    ngx_queue_t                    *queued;     /* where; NULL: nowhere */
+    ngx_msec_t                      started;
+    ngx_event_t                     event;
+} ngx_http_aoai_aad_wait_t;
+
+
 /*
  * It is its own cleanup, and so found again where an internal redirect took
  * it away.
@@ -340,7 +357,7 @@ typedef struct {
     ngx_http_aoai_aad_identity_t   *identity;   /* of the location */
     ngx_http_aoai_aad_cache_status_e   cache_status;
     ngx_msec_t                      wait_time;
-    ngx_queue_t                    *queued;     /* where; NULL: nowhere */
+    ngx_http_aoai_aad_wait_t       *wait;       /* NULL: it never did */
     ngx_http_aoai_aad_answer_t     *answer;
     aad_caller_t                   *caller;     /* NULL: not validated */
     ngx_array_t                    *callers;    /* by these rules */
@@ -365,20 +382,18 @@ typedef struct {
 
     /* not zeroed with the rest, for most requests need none of it */
 
-    ngx_msec_t                      wait_started;
-    ngx_queue_t                     queue;
-    ngx_event_t                     event;
     u_char                          token_digest[AAD_DIGEST_BYTES];
     ngx_buf_t                       buf;        /* of the line */
     ngx_chain_t                     link;
 } ngx_http_aoai_aad_ctx_t;
 
 
-/* the client's credentials, while nginx makes the request without them */
+/* the client's headers, while nginx makes the request without credentials */
 typedef struct {
-    ngx_uint_t                      count;
-    ngx_table_elt_t                *header[NGX_HTTP_AOAI_AAD_HIDDEN_MAX];
-    ngx_table_elt_t                 content[NGX_HTTP_AOAI_AAD_HIDDEN_MAX];
+    ngx_list_part_t                 part;       /* of all of them */
+    u_char                        **joints_end;
+    u_char                         *joints[NGX_HTTP_AOAI_AAD_JOINTS_MAX];
+    ngx_table_elt_t                 seen[NGX_HTTP_AOAI_AAD_SEEN_MAX];
 } ngx_http_aoai_aad_hidden_t;
 
 
@@ -501,11 +516,15 @@ ngx_uint_t ngx_http_aoai_aad_is_clean_head(ngx_buf_t *b, ngx_str_t *uri);
 ngx_int_t ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri,
     u_char **end);
 
+/* plain */
+ngx_int_t ngx_http_aoai_aad_look_at_heads(ngx_conf_t *cf,
+    ngx_http_aoai_aad_plain_t **plain);
+
 /* hide */
-ngx_uint_t ngx_http_aoai_aad_is_plain(ngx_conf_t *cf, ngx_int_t *host);
 ngx_int_t ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
+    ngx_http_aoai_aad_plain_t *plain, ngx_http_aoai_aad_hidden_t *hidden);
+void ngx_http_aoai_aad_show_credentials(ngx_http_request_t *r,
     ngx_http_aoai_aad_hidden_t *hidden);
-void ngx_http_aoai_aad_show_credentials(ngx_http_aoai_aad_hidden_t *hidden);
 
 /* header */
 ngx_table_elt_t *ngx_http_aoai_aad_find_header(ngx_list_t *headers,
@@ -608,30 +627,54 @@ ngx_http_aoai_aad_destination(ngx_http_request_t *r,
 }
 
 
+/*
+ * Whether the name is 'lowcase', of no less than four bytes and the same
+ * length, but for the case of its letters.  Four bytes at a time, for a name
+ * like a credential's is in most requests.
+ */
+static ngx_inline ngx_uint_t
+ngx_http_aoai_aad_is_same_name(u_char *name, const char *lowcase,
+    size_t length)
+{
+    size_t    i;
+    uint32_t  given, wanted, difference;
+
+    difference = 0;
+
+    for (i = 0; i < length; i += 4) {
+
+        i = ngx_min(i, length - 4);
+
+        ngx_memcpy(&given, name + i, 4);
+        ngx_memcpy(&wanted, lowcase + i, 4);
+
+        /* no other character of a name becomes a letter by it, or "-" */
+
+        difference |= (given | 0x20202020) ^ wanted;
+    }
+
+    return difference == 0;
+}
+
+
 /* Whether a header of this name is a credential. */
 static ngx_inline ngx_uint_t
 ngx_http_aoai_aad_is_credential(u_char *name, size_t length)
 {
-    u_char  lowcase[sizeof("ocp-apim-subscription-key") - 1];
-
-    if (!NGX_HTTP_AOAI_AAD_MAY_HAVE_KEY(length)) {
-        return 0;
-    }
-
-    ngx_strlow(lowcase, name, length);
-
     switch (length) {
 
     case sizeof("api-key") - 1:
-        return ngx_memcmp(lowcase, "api-key", sizeof("api-key") - 1) == 0;
+        return ngx_http_aoai_aad_is_same_name(name, "api-key",
+                                              sizeof("api-key") - 1);
 
     case sizeof("authorization") - 1:
-        return ngx_memcmp(lowcase, "authorization",
-                          sizeof("authorization") - 1) == 0;
+        return ngx_http_aoai_aad_is_same_name(name, "authorization",
+                                              sizeof("authorization") - 1);
 
     case sizeof("ocp-apim-subscription-key") - 1:
-        return ngx_memcmp(lowcase, "ocp-apim-subscription-key",
-                          sizeof("ocp-apim-subscription-key") - 1) == 0;
+        return ngx_http_aoai_aad_is_same_name(name,
+                                    "ocp-apim-subscription-key",
+                                    sizeof("ocp-apim-subscription-key") - 1);
 
     default:
         return 0;

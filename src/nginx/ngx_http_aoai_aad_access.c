@@ -169,7 +169,7 @@ ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r)
             return NULL;
         }
 
-        ngx_memzero(ctx, offsetof(ngx_http_aoai_aad_ctx_t, wait_started));
+        ngx_memzero(ctx, offsetof(ngx_http_aoai_aad_ctx_t, token_digest));
 
         /* as ngx_pool_cleanup_add() does, without two more allocations */
 

@@ -17,6 +17,16 @@ typedef struct {
 } ngx_http_aoai_aad_copy_t;
 
 
+#define NGX_HTTP_AOAI_AAD_URIS  16
+
+/* one that this worker has found clean, by its length */
+typedef struct {
+    size_t                          length;
+    u_char                          data[256];
+} ngx_http_aoai_aad_uri_t;
+
+
+static ngx_uint_t ngx_http_aoai_aad_is_clean_uri(ngx_str_t *uri);
 static void ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy,
     u_char *uri, u_char *end);
 static u_char *ngx_http_aoai_aad_key_argument(u_char *p, u_char *end,
@@ -36,13 +46,12 @@ static u_char *ngx_http_aoai_aad_line_end(u_char *p, u_char *last);
 /*
  * Whether the request line in 'b' is that of HTTP/1, with no key in its URI,
  * and whether the head goes to the end of it: with no other line of a
- * credential, there is nothing to take out.  Arguments that "set" or "rewrite"
- * made may have a line end in them.
+ * credential, there is nothing to take out.
  */
 ngx_uint_t
 ngx_http_aoai_aad_is_clean_head(ngx_buf_t *b, ngx_str_t *uri)
 {
-    u_char  *end, *next;
+    u_char  *end;
 
     static const char  version[] = " HTTP/1.";
 
@@ -53,10 +62,46 @@ ngx_http_aoai_aad_is_clean_head(ngx_buf_t *b, ngx_str_t *uri)
            && ngx_memcmp(end, version, sizeof(version) - 1) == 0
            && ngx_memcmp(b->last - (sizeof(CRLF CRLF) - 1), CRLF CRLF,
                          sizeof(CRLF CRLF) - 1) == 0
-           && memchr(uri->data, LF, uri->len) == NULL
-           && ngx_http_aoai_aad_key_argument(
-                  memchr(uri->data, '?', uri->len), end, &next)
-              == NULL;
+           && ngx_http_aoai_aad_is_clean_uri(uri);
+}
+
+
+/*
+ * Arguments that "set" or "rewrite" made may have a line end in them.  Apps
+ * ask for a few URIs again and again: to know one again costs a sixth of
+ * looking at it.
+ */
+static ngx_uint_t
+ngx_http_aoai_aad_is_clean_uri(ngx_str_t *uri)
+{
+    u_char                    *p, *end, *next;
+    ngx_http_aoai_aad_uri_t   *clean;
+
+    static ngx_http_aoai_aad_uri_t  uris[NGX_HTTP_AOAI_AAD_URIS];
+
+    clean = &uris[uri->len % NGX_HTTP_AOAI_AAD_URIS];
+
+    if (clean->length == uri->len
+        && memcmp(clean->data, uri->data, uri->len) == 0)
+    {
+        return 1;
+    }
+
+    p = memchr(uri->data, '?', uri->len);
+    end = uri->data + uri->len;
+
+    if (memchr(uri->data, LF, uri->len)
+        || ngx_http_aoai_aad_key_argument(p, end, &next))
+    {
+        return 0;
+    }
+
+    if (uri->len <= sizeof(clean->data)) {
+        ngx_memcpy(clean->data, uri->data, uri->len);
+        clean->length = uri->len;
+    }
+
+    return 1;
 }
 
 

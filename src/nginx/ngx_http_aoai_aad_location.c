@@ -42,9 +42,7 @@ ngx_http_aoai_aad_check_location(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    alcf->plain = ngx_http_aoai_aad_is_plain(cf, &alcf->host);
-
-    return NGX_OK;
+    return ngx_http_aoai_aad_look_at_heads(cf, &alcf->plain);
 }
 
 

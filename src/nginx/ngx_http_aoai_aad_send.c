@@ -20,6 +20,10 @@ static ngx_int_t ngx_http_aoai_aad_authorization(
 static ngx_int_t ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
     u_char **end);
+#if (NGX_DEBUG_PALLOC)
+static ngx_int_t ngx_http_aoai_aad_prove_head(ngx_http_request_t *r,
+    ngx_http_aoai_aad_ctx_t *ctx, ngx_chain_t *body);
+#endif
 static void ngx_http_aoai_aad_chain(ngx_http_aoai_aad_ctx_t *ctx,
     ngx_chain_t *head);
 static ngx_int_t ngx_http_aoai_aad_join(ngx_pool_t *pool, ngx_buf_t *b,
@@ -218,54 +222,51 @@ ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
     u_char **end)
 {
 #if (NGX_DEBUG_PALLOC)
-    u_char                      *last;
+    ngx_chain_t                 *body;
 #endif
     ngx_int_t                    rc;
     ngx_buf_t                   *b;
-    ngx_uint_t                   plain;
+    ngx_uint_t                   hidden;
     ngx_http_upstream_t         *u;
     ngx_http_variable_value_t   *host;
-    ngx_http_aoai_aad_hidden_t   hidden;
+    ngx_http_aoai_aad_hidden_t   headers;
 
-    plain = alcf->plain
-            && ngx_http_aoai_aad_hide_credentials(r, &hidden) == NGX_OK;
+    u = r->upstream;
+
+#if (NGX_DEBUG_PALLOC)
+    body = u->request_bufs;
+#endif
+
+    hidden = alcf->plain
+             && ngx_http_aoai_aad_hide_credentials(r, alcf->plain, &headers)
+                == NGX_OK;
 
     rc = ctx->create_request(r);
 
-    if (plain) {
-        ngx_http_aoai_aad_show_credentials(&hidden);
+    if (hidden) {
+        ngx_http_aoai_aad_show_credentials(r, &headers);
     }
 
     if (rc != NGX_OK) {
         return rc;
     }
 
-    u = r->upstream;
     b = u->request_bufs->buf;
 
-    host = plain ? &r->variables[alcf->host] : NULL;
+    if (hidden) {
+        host = &r->variables[alcf->plain->host];
 
-    if (plain
-        && !(host->valid && host->len && memchr(host->data, LF, host->len))
-        && ngx_http_aoai_aad_is_clean_head(b, &u->uri))
-    {
-
-        *end = b->last;
+        if (!(host->valid && host->len && memchr(host->data, LF, host->len))
+            && ngx_http_aoai_aad_is_clean_head(b, &u->uri))
+        {
+            *end = b->last;
 
 #if (NGX_DEBUG_PALLOC)
-
-        /* a build for tests proves that it would have been left as it is */
-
-        if (ngx_http_aoai_aad_clean_head(b, &u->uri, &last) != NGX_OK
-            || last != *end)
-        {
-            ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
-                          "aoai_aad: a head was not as clean as it seemed");
-            *end = last;
-        }
+            return ngx_http_aoai_aad_prove_head(r, ctx, body);
+#else
+            return NGX_OK;
 #endif
-
-        return NGX_OK;
+        }
     }
 
     if (ngx_http_aoai_aad_clean_head(b, &u->uri, end) != NGX_OK) {
@@ -277,6 +278,53 @@ ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
 
     return NGX_OK;
 }
+
+
+#if (NGX_DEBUG_PALLOC)
+
+/*
+ * A build for tests proves of each request that its head is what is left when
+ * the credentials are taken out of the one with all of the client's headers.
+ */
+static ngx_int_t
+ngx_http_aoai_aad_prove_head(ngx_http_request_t *r,
+    ngx_http_aoai_aad_ctx_t *ctx, ngx_chain_t *body)
+{
+    u_char               *end;
+    ngx_buf_t            *b, *whole;
+    ngx_str_t             uri;
+    ngx_chain_t          *bufs;
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+    uri = u->uri;
+    bufs = u->request_bufs;
+    u->request_bufs = body;
+
+    if (ctx->create_request(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    b = bufs->buf;
+    whole = u->request_bufs->buf;
+
+    if (ngx_http_aoai_aad_clean_head(whole, &u->uri, &end) != NGX_OK
+        || end != whole->last
+        || end - whole->pos != b->last - b->pos
+        || ngx_memcmp(b->pos, whole->pos, end - whole->pos) != 0)
+    {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "aoai_aad: a head is not what it has to be");
+        return NGX_ERROR;
+    }
+
+    u->uri = uri;
+    u->request_bufs = bufs;
+
+    return NGX_OK;
+}
+
+#endif
 
 
 /*

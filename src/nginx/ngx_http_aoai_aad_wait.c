@@ -28,37 +28,49 @@ ngx_http_aoai_aad_wait(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
     ngx_queue_t *queue)
 {
-    ngx_http_cleanup_t  *cln;
+    ngx_http_cleanup_t        *cln;
+    ngx_http_aoai_aad_wait_t  *wait;
 
-    if (ctx->queued == queue) {
+    wait = ctx->wait;
+
+    if (wait == NULL) {
+        wait = ngx_pcalloc(r->pool, sizeof(ngx_http_aoai_aad_wait_t));
+        if (wait == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ctx->wait = wait;
+    }
+
+    if (wait->queued == queue) {
         return NGX_AGAIN;
     }
 
-    if (ctx->queued) {
-        ngx_queue_remove(&ctx->queue);
+    if (wait->queued) {
+        ngx_queue_remove(&wait->queue);
     }
 
-    ngx_queue_insert_tail(queue, &ctx->queue);
-    ctx->queued = queue;
+    ngx_queue_insert_tail(queue, &wait->queue);
+    wait->queued = queue;
 
     if (ctx->waiting) {
         return NGX_AGAIN;
     }
 
-    ctx->wait_started = ngx_current_msec;
+    wait->started = ngx_current_msec;
     ctx->waiting = 1;
 
     (void) ngx_atomic_fetch_add(&ngx_http_aoai_aad_waiting, 1);
 
-    ngx_memzero(&ctx->event, sizeof(ngx_event_t));
+    ngx_memzero(&wait->event, sizeof(ngx_event_t));
 
-    ctx->event.handler = ngx_http_aoai_aad_event_handler;
-    ctx->event.data = ctx;
-    ctx->event.log = r->connection->log;
+    wait->event.handler = ngx_http_aoai_aad_event_handler;
+    wait->event.data = ctx;
+    wait->event.log = r->connection->log;
 
     /* not cancelable: it is what keeps a worker here that is told to go */
 
-    ngx_add_timer(&ctx->event, alcf->timeout);
+    ngx_add_timer(&wait->event, alcf->timeout);
 
     cln = ngx_http_cleanup_add(r, 0);
     if (cln == NULL) {
@@ -113,9 +125,11 @@ ngx_http_aoai_aad_go_on(ngx_http_request_t *r, ngx_http_aoai_aad_ctx_t *ctx)
 static void
 ngx_http_aoai_aad_stop_waiting(ngx_http_aoai_aad_ctx_t *ctx)
 {
-    ngx_msec_t  msec;
+    ngx_msec_t                 msec;
+    ngx_http_aoai_aad_wait_t  *wait;
 
-    msec = ngx_current_msec - ctx->wait_started;
+    wait = ctx->wait;
+    msec = ngx_current_msec - wait->started;
 
     ctx->waiting = 0;
     ctx->wait_time += msec;
@@ -125,17 +139,17 @@ ngx_http_aoai_aad_stop_waiting(ngx_http_aoai_aad_ctx_t *ctx)
 
     (void) ngx_atomic_fetch_add(&ngx_http_aoai_aad_waiting, -1);
 
-    if (ctx->queued) {
-        ngx_queue_remove(&ctx->queue);
-        ctx->queued = NULL;
+    if (wait->queued) {
+        ngx_queue_remove(&wait->queue);
+        wait->queued = NULL;
     }
 
-    if (ctx->event.timer_set) {
-        ngx_del_timer(&ctx->event);
+    if (wait->event.timer_set) {
+        ngx_del_timer(&wait->event);
     }
 
-    if (ctx->event.posted) {
-        ngx_delete_posted_event(&ctx->event);
+    if (wait->event.posted) {
+        ngx_delete_posted_event(&wait->event);
     }
 }
 
@@ -147,16 +161,16 @@ ngx_http_aoai_aad_stop_waiting(ngx_http_aoai_aad_ctx_t *ctx)
 void
 ngx_http_aoai_aad_wake(ngx_queue_t *queue)
 {
-    ngx_queue_t              *q;
-    ngx_http_aoai_aad_ctx_t  *ctx;
+    ngx_queue_t               *q;
+    ngx_http_aoai_aad_wait_t  *wait;
 
     for (q = ngx_queue_head(queue);
          q != ngx_queue_sentinel(queue);
          q = ngx_queue_next(q))
     {
-        ctx = ngx_queue_data(q, ngx_http_aoai_aad_ctx_t, queue);
+        wait = ngx_queue_data(q, ngx_http_aoai_aad_wait_t, queue);
 
-        ngx_post_event(&ctx->event, &ngx_posted_events);
+        ngx_post_event(&wait->event, &ngx_posted_events);
     }
 }
 
@@ -165,8 +179,8 @@ ngx_http_aoai_aad_wake(ngx_queue_t *queue)
 void
 ngx_http_aoai_aad_dismiss(ngx_queue_t *queue)
 {
-    ngx_queue_t              *q;
-    ngx_http_aoai_aad_ctx_t  *ctx;
+    ngx_queue_t               *q;
+    ngx_http_aoai_aad_wait_t  *wait;
 
     ngx_http_aoai_aad_wake(queue);
 
@@ -174,8 +188,8 @@ ngx_http_aoai_aad_dismiss(ngx_queue_t *queue)
         q = ngx_queue_head(queue);
         ngx_queue_remove(q);
 
-        ctx = ngx_queue_data(q, ngx_http_aoai_aad_ctx_t, queue);
-        ctx->queued = NULL;
+        wait = ngx_queue_data(q, ngx_http_aoai_aad_wait_t, queue);
+        wait->queued = NULL;
     }
 }
 
