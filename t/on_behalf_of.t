@@ -177,17 +177,21 @@ subtest 'many at once' => sub {
 
 
 subtest 'a worker that is killed while it exchanges' => sub {
+    my $folder = File::Temp->newdir;
+    my $killed = "$folder/killed";
     my $tenant = tenant(exchange => sub ($request, $form, $usual) {
-        sleep 3 if $request->{number} == 1;
+        wait_until { -e $killed } 5;
         return $usual->();
     });
     my $gateway = gateway($tenant, workers => 2,
         new => { expect_alerts => qr/exited on signal 9/ });
     my @requests = map { start_request($gateway->port('gateway'), GET => '/',
         headers => [Authorization => "Bearer $token"]) } 1 .. 20;
-    ok $tenant->wait_for(1), 'an exchange';
+    ok((wait_until { exchanges($tenant) } 5), 'an exchange');
     my ($worker) = grep { $tenant->is_connected($_) } $gateway->workers;
+    die "no worker is connected\n" unless $worker;
     kill KILL => $worker;
+    write_file($killed, '');
     my @status = map { eval { $_->finish->{status} } // 0 } @requests;
     ok !(grep { $_ && $_ != 200 } @status),
         'those who wait in another one get their token';
