@@ -35,11 +35,11 @@ my $locations = <<"END";
         set \$args "given=\$uri";
         proxy_pass $to;
     }
-    location ~ ^/captured/(?<proxy_host>[^/]*) { proxy_pass $to; }
     location ~ ^/renamed/(?<http_traceparent>[^/]*) {
         proxy_set_header traceparent \$http_traceparent;
         proxy_pass $to;
     }
+    location /set/ { set \$proxy_host "a\$uri"; proxy_pass $to; }
     location /fixed/ { proxy_set_header api-key fixed; proxy_pass $to; }
     location /body/ {
         proxy_set_body "a: b\\r\\napi-key: body\\r\\n\\r\\n";
@@ -48,10 +48,19 @@ my $locations = <<"END";
     location /method/ { proxy_method \$arg_method; proxy_pass $to; }
 END
 
-# a server that lets odd names in has all of a configuration looked at
-my ($gateway, $odd) = map { Test::Gateway->new(
+# a server that lets odd names in has all of a configuration looked at, and so
+# has a capture, or a map, that is the default "Host"
+my $capture = <<"END";
+server {
+    listen 127.0.0.1:%%PORT_captured%%;
+    aoai_aad on;
+    location ~ ^/captured/(?<proxy_host>[^/]*) { proxy_pass $to; }
+}
+END
+my $map = 'map $uri $proxy_host { default "a$uri"; }';
+my ($gateway, $odd, $captured, $mapped) = map { Test::Gateway->new(
     env => { AZURE_POD_IDENTITY_AUTHORITY_HOST => $imds->url },
-    http => <<"END")->start } '', 'ignore_invalid_headers off;';
+    http => <<"END")->start } '', 'ignore_invalid_headers off;', $capture, $map;
 aoai_aad_credential managed_identity;
 aoai_aad_allowed_hosts 127.0.0.1;
 log_format sent '\$uri|\$http_authorization|\$http_api_key|\$http_te';
@@ -114,18 +123,30 @@ is sent($gateway, '/copied/x', \@credentials)->{header}{'x-copied'}, 'mine-1',
 my $line = '%0D%0Aapi-key:%20mine-6%0D%0AX:';
 is request($gateway->port('http'), GET => "/decoded-arguments/$line")
     ->{status}, 500, 'one that ends the request line is not sent';
-for my $path (map { "/$_/" } qw(decoded captured renamed plain safe)) {
-    my $sent = sent($gateway, $path . $line, []);
+for my $case ((map { [$gateway, "/$_/"] } qw(decoded set renamed plain safe)),
+    [$captured, '/captured/', 'captured'], [$mapped, '/plain/'])
+{
+    my ($server, $path, $port) = @$case;
+    my $sent = sent($server, $path . $line, [], $port // 'http');
     is_deeply credentials($sent), ["authorization: Bearer $token"],
         "$path: no line of a URI is a credential";
+}
+
+# one URI that was clean says nothing of another one as long
+for my $query (qw(api-kez=mine api-key=mine api-kez=mine)) {
+    my $sent = sent($gateway, "/plain/x?$query", []);
+    is $sent->{target}, '/plain/x' . ($query =~ /key/ ? '' : "?$query"),
+        "$query, by turns";
 }
 
 is_deeply credentials(sent($gateway, "/$_/x?method=PUT", \@credentials)),
     ["authorization: Bearer $token"], "$_: the token alone"
     for qw(fixed body method);
 
-# neighbours are given to nginx as one where they are as it would write them:
-# what the upstream gets is to the byte what it would get without the module
+# headers that nginx is known to send on are given to it as one: what the
+# upstream gets is to the byte what it would get without the module
+my ($twin) = grep { end_of_hash($_) == end_of_hash('te') }
+    map { "X-Twin-$_" } 1 .. 1000;
 my @names = map { "X-Filler-$_: $_" } 1 .. 100;
 for my $case (
     ['as usual', 'Accept: */*', 'X-A: b', 'X-C: d', 'X-E: f'],
@@ -150,11 +171,17 @@ for my $case (
     ['names like keys', 'api_key: b', 'api-kez: c', 'X-C: d',
         'authorizatiom: e', 'bpi-key: f', 'Authorizatioo: g',
         'ocp-apim-subscription-kex: h', 'ocp-apim-subscriptioN-kez: i'],
+    ['one that may be of those', 'X-A: b', "$twin: c", 'X-C: d', "$twin: e",
+        'X-E: f'],
+    ['many of them', map { ("X-A: $_", "$twin: $_") } 1 .. 40],
     ['very many', @names],
-    ['very many, each with a space', map { "$_ " } @names],
-    ['very many, each with two', map { s/ /  /r } @names],
+    ['very many, each with two spaces', map { s/ /  /r } @names],
     ['a key among very many', @names, 'api-key: mine', @names],
     ['a long one', 'X-A: b', 'X-C: ' . 'd' x 1500, 'X-E: f', 'X-G: h'],
+    ['two too long for one', 'X-A: b', 'X-C: ' . 'd' x 5000,
+        'X-E: ' . 'f' x 5000, 'X-G: h', 'X-I: j'],
+    ['one that just fits', 'X-A: b', 'X-C: ' . 'd' x 8177, 'X-E: f'],
+    ['one that just does not', 'X-A: b', 'X-C: ' . 'd' x 8178, 'X-E: f'],
     ['bytes of all kinds', 'X-A: b', "X-C: \xff\xfe\x01", 'X-E: f'],
 ) {
     my ($what, @lines) = @$case;
@@ -185,7 +212,7 @@ $upstream->forget;
 like $gateway->file_with('sent.log', qr{^/any/}m), qr{^/any/x\|-\|mine\|-$}m,
     'and the client\'s headers are as they were';
 
-$_->stop for $gateway, $odd;
+$_->stop for $gateway, $odd, $captured, $mapped;
 
 done_testing;
 
@@ -202,6 +229,14 @@ sub head_with ($server, $port, $path, $end, @lines) {
 }
 
 
+# what nginx's hash of a header's name ends with
+sub end_of_hash ($name) {
+    my $hash = 0;
+    $hash = ($hash * 31 + ord) & 0xff for split //, lc $name;
+    return $hash;
+}
+
+
 # the head that nginx makes by itself, with the token and no other credential
 sub clean ($head) {
     return $head
@@ -210,8 +245,8 @@ sub clean ($head) {
 }
 
 
-sub sent ($server, $target, $headers) {
-    my $answer = request($server->port('http'), GET => $target,
+sub sent ($server, $target, $headers, $port = 'http') {
+    my $answer = request($server->port($port), GET => $target,
         headers => [Host => 'gateway.test', @$headers]);
     is $answer->{status}, 200, 'an answer' or diag $answer->{error} // '';
     $upstream->wait_for(1);

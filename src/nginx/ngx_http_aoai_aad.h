@@ -154,11 +154,6 @@ typedef struct {
           | 1U << (sizeof("sec-websocket-protocol") - 1))                     \
          & 1U << (length)))
 
-/* with more, each is looked at in the head, or looked up by nginx */
-#define NGX_HTTP_AOAI_AAD_SEEN_MAX         24
-#define NGX_HTTP_AOAI_AAD_JOINTS_MAX       64
-
-
 #define NGX_HTTP_AOAI_AAD_LINE        "Authorization: Bearer "
 
 /* besides the token's */
@@ -251,6 +246,7 @@ typedef struct {
 
     /* proxy_pass's own */
     ngx_http_handler_pt             proxy_handler;
+    ngx_http_get_variable_pt        proxy_host_handler;
     ngx_int_t                     (*input_filter_init)(void *data);
     void                          (*finalize_request)(ngx_http_request_t *r,
                                          ngx_int_t rc);
@@ -356,45 +352,38 @@ typedef struct {
     ngx_http_request_t             *request;
     ngx_http_aoai_aad_identity_t   *identity;   /* of the location */
     ngx_http_aoai_aad_cache_status_e   cache_status;
-    ngx_msec_t                      wait_time;
-    ngx_http_aoai_aad_wait_t       *wait;       /* NULL: it never did */
-    ngx_http_aoai_aad_answer_t     *answer;
-    aad_caller_t                   *caller;     /* NULL: not validated */
-    ngx_array_t                    *callers;    /* by these rules */
-    ngx_uint_t                      keys;       /* asked for a newer key set
-                                                   than these; 0: none */
-    ngx_http_aoai_aad_behalf_t     *behalf;
-    ngx_uint_t                      exchanges;  /* waited for */
-    ngx_int_t                     (*create_request)(ngx_http_request_t *r);
-    ngx_http_aoai_aad_line_t       *line;       /* in use by this request */
-    ngx_str_t                       authorization;  /* its bytes, or those of
-                                                       "behalf" */
-    ngx_msec_t                      authorized; /* when it was looked at */
-    ngx_str_t                       caller_token;   /* whose digest it is */
-    ngx_uint_t                      token;      /* the one sent */
-    ngx_http_aoai_aad_refusal_t    *refusal;
     unsigned                        waiting:1;
     unsigned                        timed_out:1;
     unsigned                        digested:1;
     unsigned                        looking:1;  /* who calls, for a variable */
     unsigned                        looked:1;
     unsigned                        sent:1;     /* with a token */
+    ngx_msec_t                      wait_time;
+    ngx_http_aoai_aad_wait_t       *wait;       /* NULL: it never did */
+    ngx_http_aoai_aad_answer_t     *answer;
+    aad_caller_t                   *caller;     /* NULL: not validated */
+    ngx_uint_t                      keys;       /* asked for a newer key set
+                                                   than these; 0: none */
+    ngx_http_aoai_aad_behalf_t     *behalf;
+    ngx_uint_t                      exchanges;  /* waited for */
+    ngx_http_aoai_aad_refusal_t    *refusal;
+    ngx_http_aoai_aad_line_t       *line;       /* in use by this request */
+    ngx_int_t                     (*create_request)(ngx_http_request_t *r);
 
-    /* not zeroed with the rest, for most requests need none of it */
+    /* from here on not zeroed, for something above says when it is set */
 
+    ngx_queue_t                    *awaited;    /* after NGX_AGAIN */
+    ngx_array_t                    *callers;    /* the caller's rules */
+    ngx_str_t                       caller_token;   /* whose digest it is */
     u_char                          token_digest[AAD_DIGEST_BYTES];
+    ngx_str_t                       authorization;  /* the line's bytes, or
+                                                       those of "behalf" */
+    ngx_msec_t                      authorized; /* when it was looked at */
+    ngx_uint_t                      token;      /* the one sent */
     ngx_buf_t                       buf;        /* of the line */
     ngx_chain_t                     link;
+    ngx_chain_t                     spare[2];   /* for nginx */
 } ngx_http_aoai_aad_ctx_t;
-
-
-/* the client's headers, while nginx makes the request without credentials */
-typedef struct {
-    ngx_list_part_t                 part;       /* of all of them */
-    u_char                        **joints_end;
-    u_char                         *joints[NGX_HTTP_AOAI_AAD_JOINTS_MAX];
-    ngx_table_elt_t                 seen[NGX_HTTP_AOAI_AAD_SEEN_MAX];
-} ngx_http_aoai_aad_hidden_t;
 
 
 /* module */
@@ -444,15 +433,13 @@ char *ngx_http_aoai_aad_check_status(ngx_conf_t *cf,
 ngx_int_t ngx_http_aoai_aad_access_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_aoai_aad_precontent_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_aoai_aad_prepare(ngx_http_request_t *r,
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_queue_t **queue);
-ngx_http_aoai_aad_ctx_t *ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r);
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
+ngx_http_aoai_aad_ctx_t *ngx_http_aoai_aad_create_ctx(ngx_http_request_t *r);
 ngx_http_aoai_aad_ctx_t *ngx_http_aoai_aad_last_ctx(ngx_http_request_t *r);
 
 /* wait */
 ngx_int_t ngx_http_aoai_aad_wait(ngx_http_request_t *r,
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_queue_t *queue);
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
 ngx_int_t ngx_http_aoai_aad_go_on(ngx_http_request_t *r,
     ngx_http_aoai_aad_ctx_t *ctx);
 void ngx_http_aoai_aad_wake(ngx_queue_t *queue);
@@ -472,8 +459,7 @@ void ngx_http_aoai_aad_check_idle_callers(ngx_conf_t *cf,
 char *ngx_http_aoai_aad_check_callers(ngx_conf_t *cf,
     ngx_http_aoai_aad_loc_conf_t *alcf);
 ngx_int_t ngx_http_aoai_aad_check_caller(ngx_http_request_t *r,
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_queue_t **queue);
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
 ngx_int_t ngx_http_aoai_aad_caller_token(ngx_http_request_t *r,
     ngx_http_aoai_aad_ctx_t *ctx, ngx_str_t *token);
 aad_caller_t *ngx_http_aoai_aad_who(ngx_http_request_t *r);
@@ -499,8 +485,7 @@ ngx_int_t ngx_http_aoai_aad_add_callers_zone(ngx_conf_t *cf,
 ngx_int_t ngx_http_aoai_aad_init_behalf(ngx_cycle_t *cycle,
     ngx_http_aoai_aad_main_conf_t *amcf);
 ngx_int_t ngx_http_aoai_aad_act_on_behalf(ngx_http_request_t *r,
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_queue_t **queue);
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
 void ngx_http_aoai_aad_drop_behalf(ngx_http_request_t *r,
     ngx_http_aoai_aad_identity_t *identity, ngx_http_aoai_aad_ctx_t *ctx);
 
@@ -509,22 +494,22 @@ void ngx_http_aoai_aad_drop_behalf(ngx_http_request_t *r,
 ngx_int_t ngx_http_aoai_aad_content_handler(ngx_http_request_t *r);
 
 /* refusal */
-void ngx_http_aoai_aad_watch_upstream(ngx_http_request_t *r);
+ngx_int_t ngx_http_aoai_aad_read_refusal(ngx_http_request_t *r);
+void ngx_http_aoai_aad_end_refusal(ngx_http_request_t *r);
 
 /* head */
 ngx_uint_t ngx_http_aoai_aad_is_clean_head(ngx_buf_t *b, ngx_str_t *uri);
-ngx_int_t ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri,
-    u_char **end);
+u_char *ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri);
 
 /* plain */
+ngx_http_get_variable_pt ngx_http_aoai_aad_proxy_host_handler(ngx_conf_t *cf);
 ngx_int_t ngx_http_aoai_aad_look_at_heads(ngx_conf_t *cf,
     ngx_http_aoai_aad_plain_t **plain);
 
 /* hide */
 ngx_int_t ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
-    ngx_http_aoai_aad_plain_t *plain, ngx_http_aoai_aad_hidden_t *hidden);
-void ngx_http_aoai_aad_show_credentials(ngx_http_request_t *r,
-    ngx_http_aoai_aad_hidden_t *hidden);
+    ngx_http_aoai_aad_plain_t *plain);
+void ngx_http_aoai_aad_show_credentials(ngx_http_request_t *r);
 
 /* header */
 ngx_table_elt_t *ngx_http_aoai_aad_find_header(ngx_list_t *headers,
@@ -699,6 +684,18 @@ extern ngx_module_t  ngx_http_aoai_aad_module;
 
 /* of nginx, which declares it in a header since 1.29.4 alone */
 extern ngx_module_t  ngx_http_proxy_module;
+
+
+/* The request's context, made at need; NULL when memory is out. */
+static ngx_inline ngx_http_aoai_aad_ctx_t *
+ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r)
+{
+    ngx_http_aoai_aad_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+
+    return ctx ? ctx : ngx_http_aoai_aad_create_ctx(r);
+}
 
 
 #endif /* _NGX_HTTP_AOAI_AAD_H_INCLUDED_ */

@@ -41,11 +41,20 @@ ngx_http_aoai_aad_access_handler(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_aoai_aad_precontent_handler(ngx_http_request_t *r)
 {
+    ngx_http_core_loc_conf_t      *clcf;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
 
-    if (alcf->identity == NULL || ngx_http_aoai_aad_needs_nothing(r, alcf)) {
+    if (alcf->identity == NULL) {
+        return NGX_DECLINED;
+    }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if ((r == r->main && clcf->satisfy == NGX_HTTP_SATISFY_ALL)
+        || ngx_http_aoai_aad_needs_nothing(r, alcf))
+    {
         return NGX_DECLINED;
     }
 
@@ -69,7 +78,6 @@ ngx_http_aoai_aad_obtain(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf)
 {
     ngx_int_t                 rc;
-    ngx_queue_t              *queue;
     ngx_http_aoai_aad_ctx_t  *ctx;
 
     ctx = ngx_http_aoai_aad_get_ctx(r);
@@ -77,10 +85,10 @@ ngx_http_aoai_aad_obtain(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_aoai_aad_prepare(r, alcf, ctx, &queue);
+    rc = ngx_http_aoai_aad_prepare(r, alcf, ctx);
 
     if (rc == NGX_AGAIN && !ctx->timed_out) {
-        return ngx_http_aoai_aad_wait(r, alcf, ctx, queue);
+        return ngx_http_aoai_aad_wait(r, alcf, ctx);
     }
 
     if (ngx_http_aoai_aad_go_on(r, ctx) != NGX_OK) {
@@ -109,14 +117,13 @@ ngx_http_aoai_aad_obtain(ngx_http_request_t *r,
 
 /*
  * Looks whether the request may go, and has what it needs.  Returns NGX_OK,
- * NGX_AGAIN when it is on its way and 'queue' is where to wait, or
+ * NGX_AGAIN when it is on its way and ctx->awaited is where to wait, or
  * NGX_DECLINED when there is nothing to wait for, with the answer in 'ctx'
  * unless it is that there is no token; NGX_ERROR without memory.
  */
 ngx_int_t
 ngx_http_aoai_aad_prepare(ngx_http_request_t *r,
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_queue_t **queue)
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx)
 {
     ngx_int_t                      rc;
     ngx_http_aoai_aad_identity_t  *identity;
@@ -124,7 +131,7 @@ ngx_http_aoai_aad_prepare(ngx_http_request_t *r,
     ctx->answer = NULL;
 
     if (alcf->callers) {
-        rc = ngx_http_aoai_aad_check_caller(r, alcf, ctx, queue);
+        rc = ngx_http_aoai_aad_check_caller(r, alcf, ctx);
 
         if (rc != NGX_OK) {
             return rc;
@@ -132,7 +139,7 @@ ngx_http_aoai_aad_prepare(ngx_http_request_t *r,
     }
 
     if (alcf->mode == NGX_HTTP_AOAI_AAD_ON_BEHALF_OF) {
-        return ngx_http_aoai_aad_act_on_behalf(r, alcf, ctx, queue);
+        return ngx_http_aoai_aad_act_on_behalf(r, alcf, ctx);
     }
 
     identity = alcf->identity;
@@ -147,43 +154,40 @@ ngx_http_aoai_aad_prepare(ngx_http_request_t *r,
 
     ngx_http_aoai_aad_watch(identity);
 
-    *queue = &identity->waiting;
+    ctx->awaited = &identity->waiting;
 
     return NGX_AGAIN;
 }
 
 
-/* The request's context, made at need; NULL when memory is out. */
+/* The first time that the request needs one; NULL when memory is out. */
 ngx_http_aoai_aad_ctx_t *
-ngx_http_aoai_aad_get_ctx(ngx_http_request_t *r)
+ngx_http_aoai_aad_create_ctx(ngx_http_request_t *r)
 {
     ngx_http_aoai_aad_ctx_t       *ctx;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
-
+    ctx = ngx_palloc(r->pool, sizeof(ngx_http_aoai_aad_ctx_t));
     if (ctx == NULL) {
-
-        ctx = ngx_palloc(r->pool, sizeof(ngx_http_aoai_aad_ctx_t));
-        if (ctx == NULL) {
-            return NULL;
-        }
-
-        ngx_memzero(ctx, offsetof(ngx_http_aoai_aad_ctx_t, token_digest));
-
-        /* as ngx_pool_cleanup_add() does, without two more allocations */
-
-        ctx->cleanup.handler = ngx_http_aoai_aad_ctx_cleanup;
-        ctx->cleanup.data = ctx;
-        ctx->cleanup.next = r->pool->cleanup;
-        r->pool->cleanup = &ctx->cleanup;
-
-        alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
-
-        ctx->request = r;
-        ctx->identity = alcf->identity;
-        ngx_http_set_ctx(r, ctx, ngx_http_aoai_aad_module);
+        return NULL;
     }
+
+    ngx_memzero(&ctx->cache_status,
+                offsetof(ngx_http_aoai_aad_ctx_t, awaited)
+                - offsetof(ngx_http_aoai_aad_ctx_t, cache_status));
+
+    /* as ngx_pool_cleanup_add() does, without two more allocations */
+
+    ctx->cleanup.handler = ngx_http_aoai_aad_ctx_cleanup;
+    ctx->cleanup.data = ctx;
+    ctx->cleanup.next = r->pool->cleanup;
+    r->pool->cleanup = &ctx->cleanup;
+
+    alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
+
+    ctx->request = r;
+    ctx->identity = alcf->identity;
+    ngx_http_set_ctx(r, ctx, ngx_http_aoai_aad_module);
 
     return ctx;
 }

@@ -26,8 +26,7 @@ static ngx_int_t ngx_http_aoai_aad_refuse_behalf(ngx_http_request_t *r,
 /* Returns as ngx_http_aoai_aad_prepare(), with ctx->behalf on NGX_OK. */
 ngx_int_t
 ngx_http_aoai_aad_act_on_behalf(ngx_http_request_t *r,
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_queue_t **queue)
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx)
 {
     int64_t                          expires_on;
     ngx_int_t                        rc;
@@ -87,9 +86,9 @@ ngx_http_aoai_aad_act_on_behalf(ngx_http_request_t *r,
         return NGX_DECLINED;
     }
 
-    *queue = ngx_http_aoai_aad_find_exchange(amcf, &key);
+    ctx->awaited = ngx_http_aoai_aad_find_exchange(amcf, &key);
 
-    if (*queue) {
+    if (ctx->awaited) {
         return NGX_AGAIN;
     }
 
@@ -123,12 +122,12 @@ ngx_http_aoai_aad_act_on_behalf(ngx_http_request_t *r,
                == NGX_OK ? NGX_OK : NGX_DECLINED;
     }
 
-    *queue = rc == NGX_BUSY
-             ? ngx_http_aoai_aad_watch_exchange(amcf, &key)
-             : ngx_http_aoai_aad_start_exchange(amcf, alcf->identity, &key,
-                                                &token);
+    ctx->awaited = rc == NGX_BUSY
+                   ? ngx_http_aoai_aad_watch_exchange(amcf, &key)
+                   : ngx_http_aoai_aad_start_exchange(amcf, alcf->identity,
+                                                      &key, &token);
 
-    return *queue ? NGX_AGAIN : NGX_ERROR;
+    return ctx->awaited ? NGX_AGAIN : NGX_ERROR;
 }
 
 

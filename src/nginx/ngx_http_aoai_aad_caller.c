@@ -16,10 +16,10 @@ static ngx_int_t ngx_http_aoai_aad_bearer(ngx_http_request_t *r,
     ngx_str_t *token);
 static ngx_int_t ngx_http_aoai_aad_validate(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_str_t *token, ngx_queue_t **queue);
+    ngx_str_t *token);
 static ngx_int_t ngx_http_aoai_aad_await_keys(
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_uint_t ask, ngx_queue_t **queue);
+    ngx_uint_t ask);
 static ngx_int_t ngx_http_aoai_aad_refuse_result(ngx_http_request_t *r,
     ngx_http_aoai_aad_ctx_t *ctx, aad_caller_result_t result,
     const char *reason);
@@ -170,8 +170,7 @@ ngx_http_aoai_aad_check_callers(ngx_conf_t *cf,
  */
 ngx_int_t
 ngx_http_aoai_aad_check_caller(ngx_http_request_t *r,
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_queue_t **queue)
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx)
 {
     uint32_t                         version;
     ngx_int_t                        rc;
@@ -220,7 +219,7 @@ ngx_http_aoai_aad_check_caller(ngx_http_request_t *r,
 
     version = ngx_http_aoai_aad_keys_version(alcf);
 
-    rc = ngx_http_aoai_aad_validate(r, alcf, ctx, &token, queue);
+    rc = ngx_http_aoai_aad_validate(r, alcf, ctx, &token);
 
     if (rc != NGX_OK) {
         return rc;
@@ -334,7 +333,7 @@ ngx_http_aoai_aad_bearer(ngx_http_request_t *r, ngx_str_t *token)
 static ngx_int_t
 ngx_http_aoai_aad_validate(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_str_t *token, ngx_queue_t **queue)
+    ngx_str_t *token)
 {
     ngx_uint_t                      i, count;
     const char                     *reason;
@@ -346,7 +345,7 @@ ngx_http_aoai_aad_validate(ngx_http_request_t *r,
     /* it was looked at, and newer keys have not come yet */
 
     if (ctx->keys == 1 + ngx_http_aoai_aad_keys_count(alcf)
-        && ngx_http_aoai_aad_await_keys(alcf, ctx, 0, queue) == NGX_AGAIN)
+        && ngx_http_aoai_aad_await_keys(alcf, ctx, 0) == NGX_AGAIN)
     {
         return NGX_AGAIN;
     }
@@ -379,7 +378,7 @@ again:
 
     if (result == AAD_CALLER_UNKNOWN_KEY) {
 
-        if (ngx_http_aoai_aad_await_keys(alcf, ctx, ctx->keys == 0, queue)
+        if (ngx_http_aoai_aad_await_keys(alcf, ctx, ctx->keys == 0)
             == NGX_AGAIN)
         {
             return NGX_AGAIN;
@@ -407,7 +406,7 @@ again:
  */
 static ngx_int_t
 ngx_http_aoai_aad_await_keys(ngx_http_aoai_aad_loc_conf_t *alcf,
-    ngx_http_aoai_aad_ctx_t *ctx, ngx_uint_t ask, ngx_queue_t **queue)
+    ngx_http_aoai_aad_ctx_t *ctx, ngx_uint_t ask)
 {
     ngx_int_t                       rc;
     ngx_uint_t                      i;
@@ -439,7 +438,7 @@ ngx_http_aoai_aad_await_keys(ngx_http_aoai_aad_loc_conf_t *alcf,
 
         ngx_http_aoai_aad_watch(identity[i]);
 
-        *queue = &identity[i]->waiting;
+        ctx->awaited = &identity[i]->waiting;
         rc = NGX_AGAIN;
     }
 
@@ -612,7 +611,6 @@ ngx_http_aoai_aad_refuse_caller(ngx_http_request_t *r,
 aad_caller_t *
 ngx_http_aoai_aad_who(ngx_http_request_t *r)
 {
-    ngx_queue_t                   *queue;
     ngx_http_aoai_aad_ctx_t       *ctx;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
 
@@ -636,7 +634,7 @@ ngx_http_aoai_aad_who(ngx_http_request_t *r)
     ctx->looked = 1;
     ctx->looking = 1;
 
-    (void) ngx_http_aoai_aad_check_caller(r, alcf, ctx, &queue);
+    (void) ngx_http_aoai_aad_check_caller(r, alcf, ctx);
 
     ctx->looking = 0;
     ctx->answer = NULL;

@@ -22,15 +22,14 @@ typedef struct {
 /* one that this worker has found clean, by its length */
 typedef struct {
     size_t                          length;
-    u_char                          data[256];
+    u_char                          data[256 - sizeof(size_t)];
 } ngx_http_aoai_aad_uri_t;
 
 
-static ngx_uint_t ngx_http_aoai_aad_is_clean_uri(ngx_str_t *uri);
+static ngx_inline ngx_uint_t ngx_http_aoai_aad_is_clean_uri(ngx_str_t *uri);
 static void ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy,
     u_char *uri, u_char *end);
-static u_char *ngx_http_aoai_aad_key_argument(u_char *p, u_char *end,
-    u_char **next);
+static u_char *ngx_http_aoai_aad_argument_end(u_char *p, u_char *end);
 static ngx_int_t ngx_http_aoai_aad_is_key_argument(u_char *p, u_char *last);
 static void ngx_http_aoai_aad_clean_line(ngx_http_aoai_aad_copy_t *copy,
     u_char *line, u_char *end);
@@ -68,14 +67,14 @@ ngx_http_aoai_aad_is_clean_head(ngx_buf_t *b, ngx_str_t *uri)
 
 /*
  * Arguments that "set" or "rewrite" made may have a line end in them.  Apps
- * ask for a few URIs again and again: to know one again costs a sixth of
+ * ask for few URIs, again and again: to know one is a part of the cost of
  * looking at it.
  */
-static ngx_uint_t
+static ngx_inline ngx_uint_t
 ngx_http_aoai_aad_is_clean_uri(ngx_str_t *uri)
 {
-    u_char                    *p, *end, *next;
-    ngx_http_aoai_aad_uri_t   *clean;
+    u_char                   *p, *end, *next;
+    ngx_http_aoai_aad_uri_t  *clean;
 
     static ngx_http_aoai_aad_uri_t  uris[NGX_HTTP_AOAI_AAD_URIS];
 
@@ -87,13 +86,19 @@ ngx_http_aoai_aad_is_clean_uri(ngx_str_t *uri)
         return 1;
     }
 
-    p = memchr(uri->data, '?', uri->len);
+    if (memchr(uri->data, LF, uri->len)) {
+        return 0;
+    }
+
     end = uri->data + uri->len;
 
-    if (memchr(uri->data, LF, uri->len)
-        || ngx_http_aoai_aad_key_argument(p, end, &next))
-    {
-        return 0;
+    for (p = memchr(uri->data, '?', uri->len); p && p < end; p = next) {
+
+        next = ngx_http_aoai_aad_argument_end(p, end);
+
+        if (ngx_http_aoai_aad_is_key_argument(p + 1, next)) {
+            return 0;
+        }
     }
 
     if (uri->len <= sizeof(clean->data)) {
@@ -107,14 +112,14 @@ ngx_http_aoai_aad_is_clean_uri(ngx_str_t *uri)
 
 /*
  * Takes the client's credentials out of the head in 'b', in place.  'uri' gets
- * the new URI, and 'end' is where the head ends, with its empty line.  Returns
- * NGX_OK, or NGX_DECLINED when this is no head of HTTP/1.
+ * the new URI.  Returns where the head ends, with its empty line, or NULL when
+ * this is no head of HTTP/1.
  *
  * Every line is looked at, whoever has put it there.  Nothing is copied unless
  * something is taken out, and the C library finds the ends of lines.
  */
-ngx_int_t
-ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri, u_char **end)
+u_char *
+ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri)
 {
     u_char                    *uri_start, *uri_end, *line, *next;
     ngx_http_aoai_aad_copy_t   copy;
@@ -129,7 +134,7 @@ ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri, u_char **end)
     if (uri_start++ == NULL || uri_end < uri_start
         || ngx_memcmp(uri_end, version, sizeof(version) - 2) != 0)
     {
-        return NGX_DECLINED;
+        return NULL;
     }
 
     copy.from = b->pos;
@@ -161,7 +166,7 @@ ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri, u_char **end)
     next = ngx_http_aoai_aad_line_end(line, b->last);
 
     if (next - line != sizeof(CRLF) - 1) {
-        return NGX_DECLINED;
+        return NULL;
     }
 
     if (copy.to != copy.from) {
@@ -170,9 +175,7 @@ ngx_http_aoai_aad_clean_head(ngx_buf_t *b, ngx_str_t *uri, u_char **end)
         b->last = copy.to;
     }
 
-    *end = next;
-
-    return NGX_OK;
+    return next;
 }
 
 
@@ -185,9 +188,10 @@ ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy, u_char *uri,
 
     for (p = memchr(uri, '?', end - uri); p && p < end; p = next) {
 
-        p = ngx_http_aoai_aad_key_argument(p, end, &next);
-        if (p == NULL) {
-            return;
+        next = ngx_http_aoai_aad_argument_end(p, end);
+
+        if (!ngx_http_aoai_aad_is_key_argument(p + 1, next)) {
+            continue;
         }
 
         ngx_http_aoai_aad_drop(copy, p, next);
@@ -201,26 +205,15 @@ ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy, u_char *uri,
 }
 
 
-/*
- * Of the arguments from 'p' on, the first one that is a key, with its "?" or
- * "&"; 'next' is the one behind it.  NULL if there is none.
- */
+/* of the one at 'p', which is its "?" or "&" */
 static u_char *
-ngx_http_aoai_aad_key_argument(u_char *p, u_char *end, u_char **next)
+ngx_http_aoai_aad_argument_end(u_char *p, u_char *end)
 {
-    for ( /* void */ ; p && p < end; p = *next) {
+    u_char  *next;
 
-        *next = memchr(p + 1, '&', end - p - 1);
-        if (*next == NULL) {
-            *next = end;
-        }
+    next = memchr(p + 1, '&', end - p - 1);
 
-        if (ngx_http_aoai_aad_is_key_argument(p + 1, *next)) {
-            return p;
-        }
-    }
-
-    return NULL;
+    return next ? next : end;
 }
 
 

@@ -4,18 +4,29 @@
  *
  * The client's headers as nginx is to see them while it makes the request for
  * the upstream: without credentials.  nginx looks each header up twice and
- * copies it in parts.  Neighbours that are to leave just as they have come are
- * given to it as one: that saves more than the rest of the module costs.
+ * copies it in parts; those that it is known to send on as they are, it is
+ * given as one, which saves more than the rest of the module costs.
  */
 
 
 #include "ngx_http_aoai_aad.h"
 
 
-static ngx_inline ngx_uint_t ngx_http_aoai_aad_follows(u_char *next,
+/* with more, each is looked at in the head, or looked up by nginx */
+#define NGX_HTTP_AOAI_AAD_SEEN_MAX     24
+#define NGX_HTTP_AOAI_AAD_LINES_BYTES  8192
+
+
+static void ngx_http_aoai_aad_begin_lines(ngx_table_elt_t *joined,
+    ngx_table_elt_t *header, u_char *p);
+static ngx_inline u_char *ngx_http_aoai_aad_write_header(u_char *p,
     ngx_table_elt_t *header);
-static void ngx_http_aoai_aad_separate(ngx_http_aoai_aad_hidden_t *hidden,
-    u_char **last);
+
+
+/* of the one request that is being made */
+static ngx_list_part_t  ngx_http_aoai_aad_part;     /* its whole list */
+static ngx_table_elt_t  ngx_http_aoai_aad_seen[NGX_HTTP_AOAI_AAD_SEEN_MAX];
+static u_char           ngx_http_aoai_aad_lines[NGX_HTTP_AOAI_AAD_LINES_BYTES];
 
 
 /*
@@ -26,14 +37,22 @@ static void ngx_http_aoai_aad_separate(ngx_http_aoai_aad_hidden_t *hidden,
  */
 ngx_int_t
 ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
-    ngx_http_aoai_aad_plain_t *plain, ngx_http_aoai_aad_hidden_t *hidden)
+    ngx_http_aoai_aad_plain_t *plain)
 {
-    u_char           *parsed, *value, *name, *next, **joint, **joints_end;
-    size_t            size, length, name_length;
-    ngx_buf_t        *b;
-    ngx_uint_t        is_parsed;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *header, *last, *seen, *seen_end;
+    u_char                     *parsed, *value, *p, *end;
+    size_t                      size, length, name_length;
+    ngx_buf_t                  *b;
+    ngx_list_part_t            *part;
+    ngx_table_elt_t            *header, *last, *seen, *joined, *first;
+    ngx_http_variable_value_t  *host;
+
+    /* whatever "set" or a capture has given it is sent as the default "Host" */
+
+    host = &r->variables[plain->host];
+
+    if (host->valid && !host->no_cacheable) {
+        return NGX_DECLINED;
+    }
 
     /* subrequests have the headers of the main request, not its buffer */
 
@@ -41,11 +60,12 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
     parsed = b ? b->start : NULL;
     size = b ? b->end - b->start : 0;
 
-    seen = hidden->seen;
-    seen_end = seen + NGX_HTTP_AOAI_AAD_SEEN_MAX;
-    joint = hidden->joints;
-    joints_end = joint + NGX_HTTP_AOAI_AAD_JOINTS_MAX;
-    next = NULL;
+    seen = ngx_http_aoai_aad_seen;
+    joined = NULL;
+    first = NULL;
+
+    p = ngx_http_aoai_aad_lines;
+    end = p + sizeof(ngx_http_aoai_aad_lines);
 
     for (part = &r->headers_in.headers.part; part; part = part->next) {
 
@@ -54,31 +74,35 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
 
         for ( /* void */ ; header < last; header++) {
 
-            name = header->key.data;
-            name_length = header->key.len;
             value = header->value.data;
             length = header->value.len;
 
             /* what nginx has parsed has no line end, and stands in its buffer
                but for HTTP/2; another module may have put anything here */
 
-            is_parsed = (size_t) (value - parsed) < size;
-
-            if (!is_parsed && length && memchr(value, LF, length)) {
-                goto declined;
+            if ((size_t) (value - parsed) >= size && length
+                && memchr(value, LF, length))
+            {
+                return NGX_DECLINED;
             }
 
             /* the name as it would be sent: "lowcase_key" is not always set by
                other modules */
 
+            name_length = header->key.len;
+
             if (NGX_HTTP_AOAI_AAD_MAY_HAVE_KEY(name_length)) {
 
-                if (ngx_http_aoai_aad_is_credential(name, name_length)) {
+                if (ngx_http_aoai_aad_is_credential(header->key.data,
+                                                    name_length))
+                {
                     continue;
                 }
 
-                if (ngx_http_aoai_aad_has_subprotocols(name, name_length)) {
-                    goto declined;
+                if (ngx_http_aoai_aad_has_subprotocols(header->key.data,
+                                                       name_length))
+                {
+                    return NGX_DECLINED;
                 }
             }
 
@@ -93,90 +117,107 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
                     continue;
                 }
 
-                next = NULL;
+                joined = NULL;
 
-            } else if (ngx_http_aoai_aad_follows(next, header)
-                       && joint != joints_end)
+            } else if (name_length + length + sizeof(": " CRLF) - 1
+                       > (size_t) (end - p))
             {
-                next[-2] = CR;
-                name[name_length] = ':';
+                joined = NULL;
 
-                *joint++ = &next[-2];
-                *joint++ = &name[name_length];
+            } else if (joined == NULL) {
 
-                next = value + length + sizeof(CRLF) - 1;
-                seen[-1].value.len = value + length - seen[-1].value.data;
+                /* it may stay alone, and need not be copied then */
 
-                continue;
+                joined = seen;
+                first = header;
+                p += name_length + length + sizeof(": " CRLF) - 1;
 
             } else {
-                next = is_parsed ? value + length + sizeof(CRLF) - 1 : NULL;
+
+                if (first) {
+                    ngx_http_aoai_aad_begin_lines(joined, first, p);
+                    first = NULL;
+                }
+
+                p = ngx_http_aoai_aad_write_header(p, header);
+
+                joined->value.len = p - joined->value.data
+                                    - (sizeof(CRLF) - 1);
+
+                continue;
             }
 
-            if (seen == seen_end) {
-                goto declined;
+            if (seen == ngx_http_aoai_aad_seen + NGX_HTTP_AOAI_AAD_SEEN_MAX) {
+                return NGX_DECLINED;
             }
 
             *seen++ = *header;
         }
     }
 
-    hidden->joints_end = joint;
-    hidden->part = r->headers_in.headers.part;
-
     part = &r->headers_in.headers.part;
-    part->elts = hidden->seen;
-    part->nelts = seen - hidden->seen;
+
+    ngx_http_aoai_aad_part = *part;
+
+    part->elts = ngx_http_aoai_aad_seen;
+    part->nelts = seen - ngx_http_aoai_aad_seen;
     part->next = NULL;
 
     return NGX_OK;
-
-declined:
-
-    ngx_http_aoai_aad_separate(hidden, joint);
-
-    return NGX_DECLINED;
 }
 
 
 void
-ngx_http_aoai_aad_show_credentials(ngx_http_request_t *r,
-    ngx_http_aoai_aad_hidden_t *hidden)
+ngx_http_aoai_aad_show_credentials(ngx_http_request_t *r)
 {
-    r->headers_in.headers.part = hidden->part;
+    r->headers_in.headers.part = ngx_http_aoai_aad_part;
+}
 
-    ngx_http_aoai_aad_separate(hidden, hidden->joints_end);
+
+/* Copies the header whose line ends at 'p', for others to be joined to it. */
+static void
+ngx_http_aoai_aad_begin_lines(ngx_table_elt_t *joined, ngx_table_elt_t *header,
+    u_char *p)
+{
+    u_char  *start;
+
+    start = p - (header->key.len + header->value.len + sizeof(": " CRLF) - 1);
+
+    (void) ngx_http_aoai_aad_write_header(start, header);
+
+    joined->key.data = start;
+    joined->value.data = start + header->key.len + sizeof(": ") - 1;
 }
 
 
 /*
- * Whether the header's line begins at 'next', and is as nginx would write it
- * but for the ends of its name and of the value before it: its parser has put
- * a NUL there.
+ * As nginx would write it.  Most clients do just as well, and their lines are
+ * copied at once: nginx's parser has put a NUL in the place of the colon.
  */
-static ngx_inline ngx_uint_t
-ngx_http_aoai_aad_follows(u_char *next, ngx_table_elt_t *header)
+static ngx_inline u_char *
+ngx_http_aoai_aad_write_header(u_char *p, ngx_table_elt_t *header)
 {
     u_char  *colon;
 
-    if (header->key.data != next) {
-        return 0;
+    colon = p + header->key.len;
+
+    if (header->value.data == header->key.data + header->key.len
+                              + sizeof(": ") - 1)
+    {
+        p = ngx_cpymem(p, header->key.data,
+                       header->key.len + sizeof(": ") - 1 + header->value.len);
+
+    } else {
+        ngx_memcpy(p, header->key.data, header->key.len);
+        p = ngx_cpymem(colon + sizeof(": ") - 1, header->value.data,
+                       header->value.len);
     }
 
-    colon = next + header->key.len;
+    colon[0] = ':';
+    colon[1] = ' ';
 
-    return header->value.data == colon + sizeof(": ") - 1
-           && ngx_memcmp(&next[-2], "\0\n", 2) == 0
-           && ngx_memcmp(colon, "\0 ", 2) == 0;
-}
+    *p++ = CR;
+    *p++ = LF;
 
-
-static void
-ngx_http_aoai_aad_separate(ngx_http_aoai_aad_hidden_t *hidden, u_char **last)
-{
-    u_char  **joint;
-
-    for (joint = hidden->joints; joint < last; joint++) {
-        **joint = '\0';
-    }
+    return p;
 }

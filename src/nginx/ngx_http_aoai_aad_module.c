@@ -175,6 +175,12 @@ ngx_module_t  ngx_http_aoai_aad_module = {
 static ngx_int_t
 ngx_http_aoai_aad_preconfiguration(ngx_conf_t *cf)
 {
+    ngx_http_aoai_aad_main_conf_t  *amcf;
+
+    amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_aoai_aad_module);
+
+    amcf->proxy_host_handler = ngx_http_aoai_aad_proxy_host_handler(cf);
+
     return ngx_http_aoai_aad_add_variables(cf);
 }
 

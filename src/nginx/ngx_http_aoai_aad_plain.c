@@ -30,6 +30,9 @@ static void ngx_http_aoai_aad_add_own(ngx_http_aoai_aad_plain_t *plain,
 #endif
 
 
+static ngx_str_t  ngx_http_aoai_aad_proxy_host = ngx_string("proxy_host");
+
+
 /*
  * Keeps in 'plain' what there is to know of the location's heads; NULL if each
  * of them has to be looked at.  Returns NGX_ERROR without memory.
@@ -68,16 +71,15 @@ ngx_http_aoai_aad_look_at_heads(ngx_conf_t *cf,
 static ngx_uint_t
 ngx_http_aoai_aad_is_plain(ngx_conf_t *cf, ngx_int_t *host)
 {
-    ngx_str_t                   *body;
-    ngx_uint_t                   i;
-    ngx_array_t                **headers;
-    ngx_keyval_t                *header;
-    ngx_http_upstream_conf_t    *conf;
-    ngx_http_core_srv_conf_t   **cscfp;
-    ngx_http_complex_value_t   **method;
-    ngx_http_core_main_conf_t   *cmcf;
-
-    static ngx_str_t  proxy_host = ngx_string("proxy_host");
+    ngx_str_t                      *body;
+    ngx_uint_t                      i;
+    ngx_array_t                   **headers;
+    ngx_keyval_t                   *header;
+    ngx_http_upstream_conf_t       *conf;
+    ngx_http_core_srv_conf_t      **cscfp;
+    ngx_http_complex_value_t      **method;
+    ngx_http_core_main_conf_t      *cmcf;
+    ngx_http_aoai_aad_main_conf_t  *amcf;
 
     conf = ngx_http_aoai_aad_upstream_conf(cf);
     headers = ngx_http_aoai_aad_proxy_value(cf, "proxy_set_header");
@@ -87,6 +89,9 @@ ngx_http_aoai_aad_is_plain(ngx_conf_t *cf, ngx_int_t *host)
     /* with variables in proxy_pass, the URI may be of any bytes */
 
     if (conf->upstream == NULL
+        || ngx_strlchr(conf->upstream->host.data,
+                       conf->upstream->host.data + conf->upstream->host.len,
+                       LF)
         || headers == NULL
         || method == NULL || *method != NULL
         || body == NULL || body->len != 0)
@@ -105,11 +110,17 @@ ngx_http_aoai_aad_is_plain(ngx_conf_t *cf, ngx_int_t *host)
         }
     }
 
-    /* in the default "Host", and "set" or a capture may give it any value */
+    /* it is in the default "Host", and "map" may give it any value; whether
+       "set" or a capture has is to be seen in each request */
 
-    *host = ngx_http_get_variable_index(cf, &proxy_host);
+    amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_aoai_aad_module);
 
-    if (*host == NGX_ERROR || *headers == NGX_CONF_UNSET_PTR) {
+    *host = ngx_http_get_variable_index(cf, &ngx_http_aoai_aad_proxy_host);
+
+    if (*host == NGX_ERROR
+        || ngx_http_aoai_aad_proxy_host_handler(cf) != amcf->proxy_host_handler
+        || *headers == NGX_CONF_UNSET_PTR)
+    {
         return 0;
     }
 
@@ -127,6 +138,19 @@ ngx_http_aoai_aad_is_plain(ngx_conf_t *cf, ngx_int_t *host)
     }
 
     return 1;
+}
+
+
+/* What makes the value of $proxy_host; NULL if there is no such variable. */
+ngx_http_get_variable_pt
+ngx_http_aoai_aad_proxy_host_handler(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var;
+
+    var = ngx_http_add_variable(cf, &ngx_http_aoai_aad_proxy_host,
+                                NGX_HTTP_VAR_CHANGEABLE|NGX_HTTP_VAR_WEAK);
+
+    return var ? var->get_handler : NULL;
 }
 
 

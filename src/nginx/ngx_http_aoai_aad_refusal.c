@@ -24,14 +24,11 @@ struct ngx_http_aoai_aad_refusal_s {
 };
 
 
-static ngx_int_t ngx_http_aoai_aad_input_filter_init(void *data);
 static ngx_int_t ngx_http_aoai_aad_input_filter(void *data, ssize_t bytes);
 static ngx_int_t ngx_http_aoai_aad_pipe_filter(ngx_event_pipe_t *p,
     ngx_buf_t *buf);
 static void ngx_http_aoai_aad_read(ngx_http_aoai_aad_refusal_t *refusal,
     u_char *text, size_t length);
-static void ngx_http_aoai_aad_finalize_request(ngx_http_request_t *r,
-    ngx_int_t rc);
 static ngx_uint_t ngx_http_aoai_aad_is_denial(
     ngx_http_aoai_aad_refusal_t *refusal);
 static void ngx_http_aoai_aad_request_id(ngx_http_request_t *r,
@@ -41,63 +38,26 @@ static void ngx_http_aoai_aad_log_denial(ngx_http_request_t *r,
     ngx_uint_t status);
 
 
-/*
- * Has the answer to the request looked at.  proxy_pass's functions are the
- * same for all requests, and so are kept once.
- */
-void
-ngx_http_aoai_aad_watch_upstream(ngx_http_request_t *r)
+/* Its head is here, its body comes: NGX_ERROR without memory. */
+ngx_int_t
+ngx_http_aoai_aad_read_refusal(ngx_http_request_t *r)
 {
-    ngx_http_upstream_t            *u;
-    ngx_http_aoai_aad_main_conf_t  *amcf;
-
-    amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
-
-    u = r->upstream;
-
-    amcf->input_filter_init = u->input_filter_init;
-    amcf->finalize_request = u->finalize_request;
-
-    u->input_filter_init = ngx_http_aoai_aad_input_filter_init;
-    u->finalize_request = ngx_http_aoai_aad_finalize_request;
-}
-
-
-/* The head of the answer is here, its body comes. */
-static ngx_int_t
-ngx_http_aoai_aad_input_filter_init(void *data)
-{
-    ngx_http_request_t *r = data;
-
-    ngx_int_t                       rc;
-    ngx_http_upstream_t            *u;
-    ngx_http_aoai_aad_ctx_t        *ctx;
-    ngx_http_aoai_aad_refusal_t    *refusal;
-    ngx_http_aoai_aad_main_conf_t  *amcf;
-
-    amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
-
-    rc = amcf->input_filter_init(data);
-
-    u = r->upstream;
-
-    if (rc != NGX_OK
-        || (u->headers_in.status_n != NGX_HTTP_UNAUTHORIZED
-            && u->headers_in.status_n != NGX_HTTP_FORBIDDEN))
-    {
-        return rc;
-    }
+    ngx_http_upstream_t          *u;
+    ngx_http_aoai_aad_ctx_t      *ctx;
+    ngx_http_aoai_aad_refusal_t  *refusal;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
 
     if (ctx == NULL) {
-        return rc;
+        return NGX_OK;
     }
 
     refusal = ngx_palloc(r->pool, sizeof(ngx_http_aoai_aad_refusal_t));
     if (refusal == NULL) {
         return NGX_ERROR;
     }
+
+    u = r->upstream;
 
     refusal->length = 0;
     refusal->input_filter = u->input_filter;
@@ -108,7 +68,7 @@ ngx_http_aoai_aad_input_filter_init(void *data)
 
     ctx->refusal = refusal;
 
-    return rc;
+    return NGX_OK;
 }
 
 
@@ -156,26 +116,17 @@ ngx_http_aoai_aad_read(ngx_http_aoai_aad_refusal_t *refusal, u_char *text,
 }
 
 
-/* The end of the answer, or of a request that never got one. */
-static void
-ngx_http_aoai_aad_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
+/* It has ended, with what could be read of it. */
+void
+ngx_http_aoai_aad_end_refusal(ngx_http_request_t *r)
 {
-    char                            id[AAD_ID_BYTES];
-    ngx_uint_t                      status;
-    ngx_http_aoai_aad_ctx_t        *ctx;
-    ngx_http_aoai_aad_loc_conf_t   *alcf;
-    ngx_http_aoai_aad_main_conf_t  *amcf;
-    ngx_http_aoai_aad_identity_t   *identity;
-
-    amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
-
-    amcf->finalize_request(r, rc);
+    char                           id[AAD_ID_BYTES];
+    ngx_uint_t                     status;
+    ngx_http_aoai_aad_ctx_t       *ctx;
+    ngx_http_aoai_aad_loc_conf_t  *alcf;
+    ngx_http_aoai_aad_identity_t  *identity;
 
     status = r->upstream->headers_in.status_n;
-
-    if (status != NGX_HTTP_UNAUTHORIZED && status != NGX_HTTP_FORBIDDEN) {
-        return;
-    }
 
     /* a redirect took the context away, and the location with it */
 

@@ -14,20 +14,30 @@
 
 
 static void ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r);
-static ngx_int_t ngx_http_aoai_aad_create_request(ngx_http_request_t *r);
-static ngx_int_t ngx_http_aoai_aad_authorization(
+static ngx_inline void ngx_http_aoai_aad_go(ngx_http_request_t *r,
     ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
-static ngx_int_t ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    u_char **end);
+static void ngx_http_aoai_aad_deny_host(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
+static void ngx_http_aoai_aad_do_without(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf);
+static ngx_int_t ngx_http_aoai_aad_create_request(ngx_http_request_t *r);
+static ngx_inline ngx_int_t ngx_http_aoai_aad_authorization(
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
+static u_char *ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx);
 #if (NGX_DEBUG_PALLOC)
-static ngx_int_t ngx_http_aoai_aad_prove_head(ngx_http_request_t *r,
+static u_char *ngx_http_aoai_aad_prove_head(ngx_http_request_t *r,
     ngx_http_aoai_aad_ctx_t *ctx, ngx_chain_t *body);
 #endif
-static void ngx_http_aoai_aad_chain(ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_chain_t *head);
+static void ngx_http_aoai_aad_chain(ngx_pool_t *pool,
+    ngx_http_aoai_aad_ctx_t *ctx, ngx_chain_t *head);
 static ngx_int_t ngx_http_aoai_aad_join(ngx_pool_t *pool, ngx_buf_t *b,
     u_char *end, ngx_str_t *line);
+static ngx_int_t ngx_http_aoai_aad_input_filter_init(void *data);
+static void ngx_http_aoai_aad_finalize_request(ngx_http_request_t *r,
+    ngx_int_t rc);
+static ngx_inline ngx_uint_t ngx_http_aoai_aad_is_refusal(
+    ngx_http_request_t *r);
 
 
 /*
@@ -41,7 +51,6 @@ ngx_int_t
 ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
 {
     ngx_int_t                       rc;
-    ngx_queue_t                    *queue;
     ngx_http_upstream_t            *u;
     ngx_http_aoai_aad_ctx_t        *ctx;
     ngx_http_event_handler_pt       read_event_handler;
@@ -68,7 +77,7 @@ ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
 
     if (alcf->asks_callers) {
 
-        rc = ngx_http_aoai_aad_prepare(r, alcf, ctx, &queue);
+        rc = ngx_http_aoai_aad_prepare(r, alcf, ctx);
 
         if (rc != NGX_OK) {
             return rc == NGX_ERROR ? NGX_HTTP_INTERNAL_SERVER_ERROR
@@ -93,12 +102,18 @@ ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
     ctx->create_request = u->create_request;
     u->create_request = ngx_http_aoai_aad_create_request;
 
-    ngx_http_aoai_aad_watch_upstream(r);
+    /* the same for all requests, and so kept once */
+
+    amcf->input_filter_init = u->input_filter_init;
+    u->input_filter_init = ngx_http_aoai_aad_input_filter_init;
+
+    amcf->finalize_request = u->finalize_request;
+    u->finalize_request = ngx_http_aoai_aad_finalize_request;
 
     if (r->read_event_handler == read_event_handler
         || r->read_event_handler == ngx_http_block_reading)
     {
-        ngx_http_aoai_aad_upstream_init(r);
+        ngx_http_aoai_aad_go(r, alcf, ctx);
 
     } else {
         r->request_body->post_handler = ngx_http_aoai_aad_upstream_init;
@@ -108,18 +123,12 @@ ngx_http_aoai_aad_content_handler(ngx_http_request_t *r)
 }
 
 
-/* The body is here: the last look at token and destination before the trip. */
+/* The body is here, after some time. */
 static void
 ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
 {
     ngx_http_aoai_aad_ctx_t       *ctx;
     ngx_http_aoai_aad_loc_conf_t  *alcf;
-
-    static ngx_http_aoai_aad_answer_t  not_allowed = {
-        NGX_HTTP_BAD_GATEWAY, "host_not_allowed",
-        "The gateway does not send its access token to this host.", NULL, NULL,
-        ngx_null_string, 0
-    };
 
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
     ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
@@ -130,25 +139,22 @@ ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
         return;
     }
 
-    if (ngx_http_aoai_aad_destination(r, alcf) != NGX_OK) {
-        ctx->cache_status = NGX_HTTP_AOAI_AAD_ERROR;
-        ngx_http_aoai_aad_count_request(alcf->identity, ctx);
-        ngx_http_aoai_aad_count_denied_host(alcf->identity);
+    ngx_http_aoai_aad_go(r, alcf, ctx);
+}
 
-        ngx_http_finalize_request(r,
-                                  ngx_http_aoai_aad_answer(r, &not_allowed));
+
+/* The last look at token and destination before the trip. */
+static ngx_inline void
+ngx_http_aoai_aad_go(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx)
+{
+    if (ngx_http_aoai_aad_destination(r, alcf) != NGX_OK) {
+        ngx_http_aoai_aad_deny_host(r, alcf, ctx);
         return;
     }
 
     if (ngx_http_aoai_aad_authorization(alcf, ctx) != NGX_OK) {
-
-        /* nobody will have asked for the one that a clone would need */
-
-        if (alcf->mode != NGX_HTTP_AOAI_AAD_ON_BEHALF_OF) {
-            (void) ngx_http_aoai_aad_fetch(alcf->identity);
-        }
-
-        ngx_http_finalize_request(r, ngx_http_aoai_aad_unavailable(r));
+        ngx_http_aoai_aad_do_without(r, alcf);
         return;
     }
 
@@ -163,11 +169,42 @@ ngx_http_aoai_aad_upstream_init(ngx_http_request_t *r)
 }
 
 
+static void
+ngx_http_aoai_aad_deny_host(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx)
+{
+    static ngx_http_aoai_aad_answer_t  not_allowed = {
+        NGX_HTTP_BAD_GATEWAY, "host_not_allowed",
+        "The gateway does not send its access token to this host.", NULL, NULL,
+        ngx_null_string, 0
+    };
+
+    ctx->cache_status = NGX_HTTP_AOAI_AAD_ERROR;
+    ngx_http_aoai_aad_count_request(alcf->identity, ctx);
+    ngx_http_aoai_aad_count_denied_host(alcf->identity);
+
+    ngx_http_finalize_request(r, ngx_http_aoai_aad_answer(r, &not_allowed));
+}
+
+
+static void
+ngx_http_aoai_aad_do_without(ngx_http_request_t *r,
+    ngx_http_aoai_aad_loc_conf_t *alcf)
+{
+    /* nobody will have asked for the one that a clone would need */
+
+    if (alcf->mode != NGX_HTTP_AOAI_AAD_ON_BEHALF_OF) {
+        (void) ngx_http_aoai_aad_fetch(alcf->identity);
+    }
+
+    ngx_http_finalize_request(r, ngx_http_aoai_aad_unavailable(r));
+}
+
+
 static ngx_int_t
 ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
 {
     u_char                        *end;
-    ngx_int_t                      rc;
     ngx_buf_t                     *b;
     ngx_http_upstream_t           *u;
     ngx_http_aoai_aad_ctx_t       *ctx;
@@ -176,10 +213,10 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
     ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
 
-    rc = ngx_http_aoai_aad_make_head(r, alcf, ctx, &end);
+    end = ngx_http_aoai_aad_make_head(r, alcf, ctx);
 
-    if (rc != NGX_OK) {
-        return rc;
+    if (end == NULL) {
+        return NGX_ERROR;
     }
 
     /* a wait for the cache's lock may have been longer than its life */
@@ -206,30 +243,27 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
         return ngx_http_aoai_aad_join(r->pool, b, end, &ctx->authorization);
     }
 
-    ngx_http_aoai_aad_chain(ctx, u->request_bufs);
+    ngx_http_aoai_aad_chain(r->pool, ctx, u->request_bufs);
 
     return NGX_OK;
 }
 
 
 /*
- * Has nginx make the request's head, without the client's credentials.  'end'
- * is where it ends, with its empty line.
+ * Has nginx make the request's head, without the client's credentials.
+ * Returns where it ends, with its empty line, or NULL.
  */
-static ngx_int_t
+static u_char *
 ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    u_char **end)
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx)
 {
 #if (NGX_DEBUG_PALLOC)
-    ngx_chain_t                 *body;
+    ngx_chain_t          *body;
 #endif
-    ngx_int_t                    rc;
-    ngx_buf_t                   *b;
-    ngx_uint_t                   hidden;
-    ngx_http_upstream_t         *u;
-    ngx_http_variable_value_t   *host;
-    ngx_http_aoai_aad_hidden_t   headers;
+    u_char               *end;
+    ngx_int_t             rc;
+    ngx_uint_t            hidden;
+    ngx_http_upstream_t  *u;
 
     u = r->upstream;
 
@@ -238,45 +272,37 @@ ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
 #endif
 
     hidden = alcf->plain
-             && ngx_http_aoai_aad_hide_credentials(r, alcf->plain, &headers)
-                == NGX_OK;
+             && ngx_http_aoai_aad_hide_credentials(r, alcf->plain) == NGX_OK;
 
     rc = ctx->create_request(r);
 
     if (hidden) {
-        ngx_http_aoai_aad_show_credentials(r, &headers);
+        ngx_http_aoai_aad_show_credentials(r);
     }
 
     if (rc != NGX_OK) {
-        return rc;
+        return NULL;
     }
 
-    b = u->request_bufs->buf;
-
-    if (hidden) {
-        host = &r->variables[alcf->plain->host];
-
-        if (!(host->valid && host->len && memchr(host->data, LF, host->len))
-            && ngx_http_aoai_aad_is_clean_head(b, &u->uri))
-        {
-            *end = b->last;
-
+    if (hidden
+        && ngx_http_aoai_aad_is_clean_head(u->request_bufs->buf, &u->uri))
+    {
 #if (NGX_DEBUG_PALLOC)
-            return ngx_http_aoai_aad_prove_head(r, ctx, body);
+        return ngx_http_aoai_aad_prove_head(r, ctx, body);
 #else
-            return NGX_OK;
+        return u->request_bufs->buf->last;
 #endif
-        }
     }
 
-    if (ngx_http_aoai_aad_clean_head(b, &u->uri, end) != NGX_OK) {
+    end = ngx_http_aoai_aad_clean_head(u->request_bufs->buf, &u->uri);
+
+    if (end == NULL) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "aoai_aad: no token can be added, for what would be "
                       "sent has no head of HTTP/1");
-        return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return end;
 }
 
 
@@ -286,7 +312,7 @@ ngx_http_aoai_aad_make_head(ngx_http_request_t *r,
  * A build for tests proves of each request that its head is what is left when
  * the credentials are taken out of the one with all of the client's headers.
  */
-static ngx_int_t
+static u_char *
 ngx_http_aoai_aad_prove_head(ngx_http_request_t *r,
     ngx_http_aoai_aad_ctx_t *ctx, ngx_chain_t *body)
 {
@@ -302,26 +328,27 @@ ngx_http_aoai_aad_prove_head(ngx_http_request_t *r,
     u->request_bufs = body;
 
     if (ctx->create_request(r) != NGX_OK) {
-        return NGX_ERROR;
+        return NULL;
     }
 
     b = bufs->buf;
     whole = u->request_bufs->buf;
+    end = ngx_http_aoai_aad_clean_head(whole, &u->uri);
 
-    if (ngx_http_aoai_aad_clean_head(whole, &u->uri, &end) != NGX_OK
+    if (end == NULL
         || end != whole->last
         || end - whole->pos != b->last - b->pos
         || ngx_memcmp(b->pos, whole->pos, end - whole->pos) != 0)
     {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
                       "aoai_aad: a head is not what it has to be");
-        return NGX_ERROR;
+        return NULL;
     }
 
     u->uri = uri;
     u->request_bufs = bufs;
 
-    return NGX_OK;
+    return b->last;
 }
 
 #endif
@@ -331,7 +358,7 @@ ngx_http_aoai_aad_prove_head(ngx_http_request_t *r,
  * Keeps the line to send now, which stays as long as the request, in
  * ctx->authorization.  Returns NGX_DECLINED when there is no token any more.
  */
-static ngx_int_t
+static ngx_inline ngx_int_t
 ngx_http_aoai_aad_authorization(ngx_http_aoai_aad_loc_conf_t *alcf,
     ngx_http_aoai_aad_ctx_t *ctx)
 {
@@ -378,7 +405,8 @@ ngx_http_aoai_aad_authorization(ngx_http_aoai_aad_loc_conf_t *alcf,
  * never copied: with less than a constant header would cost.
  */
 static void
-ngx_http_aoai_aad_chain(ngx_http_aoai_aad_ctx_t *ctx, ngx_chain_t *head)
+ngx_http_aoai_aad_chain(ngx_pool_t *pool, ngx_http_aoai_aad_ctx_t *ctx,
+    ngx_chain_t *head)
 {
     ngx_buf_t  *b;
 
@@ -401,6 +429,11 @@ ngx_http_aoai_aad_chain(ngx_http_aoai_aad_ctx_t *ctx, ngx_chain_t *head)
     ctx->link.next = head->next;
 
     head->next = &ctx->link;
+
+    /* the links that nginx needs for one buffer more */
+
+    ngx_free_chain(pool, &ctx->spare[0]);
+    ngx_free_chain(pool, &ctx->spare[1]);
 }
 
 
@@ -426,4 +459,49 @@ ngx_http_aoai_aad_join(ngx_pool_t *pool, ngx_buf_t *b, u_char *end,
     b->end = p;
 
     return NGX_OK;
+}
+
+
+/* The head of the answer is here, its body comes. */
+static ngx_int_t
+ngx_http_aoai_aad_input_filter_init(void *data)
+{
+    ngx_http_request_t *r = data;
+
+    ngx_int_t                       rc;
+    ngx_http_aoai_aad_main_conf_t  *amcf;
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
+
+    rc = amcf->input_filter_init(data);
+
+    return rc == NGX_OK && ngx_http_aoai_aad_is_refusal(r)
+           ? ngx_http_aoai_aad_read_refusal(r) : rc;
+}
+
+
+/* The end of the answer, or of a request that never got one. */
+static void
+ngx_http_aoai_aad_finalize_request(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_http_aoai_aad_main_conf_t  *amcf;
+
+    amcf = ngx_http_get_module_main_conf(r, ngx_http_aoai_aad_module);
+
+    amcf->finalize_request(r, rc);
+
+    if (ngx_http_aoai_aad_is_refusal(r)) {
+        ngx_http_aoai_aad_end_refusal(r);
+    }
+}
+
+
+static ngx_inline ngx_uint_t
+ngx_http_aoai_aad_is_refusal(ngx_http_request_t *r)
+{
+    ngx_uint_t  status;
+
+    status = r->upstream->headers_in.status_n;
+
+    return status == NGX_HTTP_UNAUTHORIZED || status == NGX_HTTP_FORBIDDEN;
 }

@@ -20,13 +20,12 @@ static ngx_atomic_t  ngx_http_aoai_aad_waiting;
 
 
 /*
- * Puts the request into the queue, from another one where it was in that, and
- * returns NGX_AGAIN; its time goes on.
+ * Puts the request into the queue that it awaits, from another one where it was
+ * in that, and returns NGX_AGAIN; its time goes on.
  */
 ngx_int_t
 ngx_http_aoai_aad_wait(ngx_http_request_t *r,
-    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx,
-    ngx_queue_t *queue)
+    ngx_http_aoai_aad_loc_conf_t *alcf, ngx_http_aoai_aad_ctx_t *ctx)
 {
     ngx_http_cleanup_t        *cln;
     ngx_http_aoai_aad_wait_t  *wait;
@@ -42,7 +41,7 @@ ngx_http_aoai_aad_wait(ngx_http_request_t *r,
         ctx->wait = wait;
     }
 
-    if (wait->queued == queue) {
+    if (wait->queued == ctx->awaited) {
         return NGX_AGAIN;
     }
 
@@ -50,8 +49,8 @@ ngx_http_aoai_aad_wait(ngx_http_request_t *r,
         ngx_queue_remove(&wait->queue);
     }
 
-    ngx_queue_insert_tail(queue, &wait->queue);
-    wait->queued = queue;
+    ngx_queue_insert_tail(ctx->awaited, &wait->queue);
+    wait->queued = ctx->awaited;
 
     if (ctx->waiting) {
         return NGX_AGAIN;
