@@ -295,10 +295,13 @@ ngx_http_aoai_aad_add_own(ngx_http_aoai_aad_plain_t *plain, ngx_hash_t *hash)
 
     for (i = 0; i < hash->size; i++) {
 
-        for (elt = hash->buckets[i]; elt && elt->value;
-             elt = ngx_align_ptr(&elt->name[0] + elt->len, sizeof(void *)))
-        {
+        elt = hash->buckets[i];
+
+        while (elt && elt->value) {
             plain->own[ngx_hash_key(elt->name, elt->len) & 0xff] = 1;
+
+            elt = (ngx_hash_elt_t *) ngx_align_ptr(&elt->name[0] + elt->len,
+                                                   sizeof(void *));
         }
     }
 }

@@ -408,7 +408,8 @@ static void
 ngx_http_aoai_aad_chain(ngx_pool_t *pool, ngx_http_aoai_aad_ctx_t *ctx,
     ngx_chain_t *head)
 {
-    ngx_buf_t  *b;
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
 
     head->buf->last -= sizeof(CRLF) - 1;
 
@@ -432,8 +433,11 @@ ngx_http_aoai_aad_chain(ngx_pool_t *pool, ngx_http_aoai_aad_ctx_t *ctx,
 
     /* the links that nginx needs for one buffer more */
 
-    ngx_free_chain(pool, &ctx->spare[0]);
-    ngx_free_chain(pool, &ctx->spare[1]);
+    cl = &ctx->spare[0];
+    ngx_free_chain(pool, cl);
+
+    cl = &ctx->spare[1];
+    ngx_free_chain(pool, cl);
 }
 
 
