@@ -29,6 +29,7 @@ sub gateway ($locations, %args) {
     return Test::Gateway->new(
         env => { AZURE_POD_IDENTITY_AUTHORITY_HOST => $imds->url },
         workers => $args{workers} // 1,
+        log_level => $args{log_level} // 'info',
         http => <<"END");
 aoai_aad_credential managed_identity;
 aoai_aad_authority_host $authority;
@@ -225,6 +226,23 @@ subtest 'keys that rotate' => sub {
     is verdict(ask($gateway, '/', caller_token(roles => ['y']))), 200,
         '... keeps the keys';
     is $fetched->(), 2, '... and fetches none';
+    $gateway->stop;
+};
+
+
+subtest 'keys that are long in coming' => sub {
+    my $tenant = tenant();
+    my $gateway = gateway("location / { $RULE; $PASS }",
+        authority => $tenant->url, log_level => 'debug')->start;
+
+    is verdict(ask($gateway, '/', $good)), 200, 'a token of the first key';
+    $tenant->mode('slow keys first second');
+    is verdict(ask($gateway, '/', caller_token(key => 'second'))), 200,
+        'one of a new key waits for it';
+
+    # all in a second: a crowd of them must leave the worker its time
+    cmp_ok scalar($gateway->log_lines(qr/ access phase: /)), '<', 200,
+        '... and is not woken for nothing all the time';
     $gateway->stop;
 };
 

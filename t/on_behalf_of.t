@@ -296,6 +296,27 @@ for my $case (
 }
 
 
+subtest 'failures and successes by turns' => sub {
+    my $refused = failing(7000215, 'invalid_client', 401);
+    my $tenant = tenant(exchange => sub ($request, $form, $usual) {
+        my (undef, $payload) = split /\./, $form->{assertion};
+        return decode_json(decode_base64url($payload))->{oid} eq OTHER_PERSON
+            ? $refused->($request, $form, $usual) : $usual->();
+    });
+    my $gateway = gateway($tenant);
+    for my $n (1 .. 4) {
+        is sent(ask($gateway, caller_token(oid => OTHER_PERSON, n => $n))),
+            '503 token_unavailable', 'a failure';
+        is ask($gateway, caller_token(n => $n))->{status}, 200, 'a success';
+    }
+    is $gateway->log_lines(qr/\[error\].*no token on behalf of a caller/), 1,
+        'no caller can fill the log with errors';
+    is $gateway->log_lines(qr/\[info\].*no token on behalf of a caller/), 3,
+        '... but each failure can be seen';
+    $gateway->stop;
+};
+
+
 subtest 'checked before' => sub {
     my $tenant = tenant();
     my $gateway = gateway($tenant);

@@ -31,6 +31,9 @@
 #define NGX_HTTP_AOAI_AAD_UNAVAILABLE_SEC   2
 #define NGX_HTTP_AOAI_AAD_UNAVAILABLE_MAX_SEC  60
 
+/* how long after an entry of the log a success makes the next failure news */
+#define NGX_HTTP_AOAI_AAD_NEWS_SEC          60
+
 
 typedef struct {
     ngx_queue_t                     queue;
@@ -376,7 +379,13 @@ ngx_http_aoai_aad_exchanged(ngx_http_aoai_aad_exchange_t *exchange)
 
     (void) ngx_atomic_fetch_add(&exchange->conf->totals->behalf.exchanges, 1);
 
-    exchange->identity->behalf_logged = 0;
+    /* between them, callers can make as much of both as they like */
+
+    if (ngx_time() - exchange->identity->behalf_logged
+        >= NGX_HTTP_AOAI_AAD_NEWS_SEC)
+    {
+        exchange->identity->behalf_logged = 0;
+    }
 
     ngx_memzero(&known, sizeof(ngx_http_aoai_aad_known_t));
 

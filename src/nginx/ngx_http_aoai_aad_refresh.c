@@ -14,6 +14,9 @@
    its own wait for it */
 #define NGX_HTTP_AOAI_AAD_WATCH_MSEC    2
 
+/* the same for newer keys than the worker has */
+#define NGX_HTTP_AOAI_AAD_WATCH_KEYS_MSEC  50
+
 /* how often it is looked whether the worker that fetches still does */
 #define NGX_HTTP_AOAI_AAD_LEASE_MSEC    500
 
@@ -409,6 +412,7 @@ ngx_http_aoai_aad_refresh_handler(ngx_event_t *ev)
 static void
 ngx_http_aoai_aad_watch_handler(ngx_event_t *ev)
 {
+    ngx_msec_t                     msec;
     ngx_http_aoai_aad_identity_t  *identity;
 
     identity = ev->data;
@@ -417,13 +421,20 @@ ngx_http_aoai_aad_watch_handler(ngx_event_t *ev)
         return;
     }
 
-    if (ngx_http_aoai_aad_has_token(identity)
-        || ngx_http_aoai_aad_fetch(identity) != NGX_AGAIN)
-    {
+    msec = NGX_HTTP_AOAI_AAD_WATCH_MSEC;
+
+    if (ngx_http_aoai_aad_has_token(identity)) {
+        ngx_http_aoai_aad_wake(&identity->waiting);
+
+        /* those that wait on wait for newer keys, and may be many */
+
+        msec = NGX_HTTP_AOAI_AAD_WATCH_KEYS_MSEC;
+
+    } else if (ngx_http_aoai_aad_fetch(identity) != NGX_AGAIN) {
         ngx_http_aoai_aad_wake(&identity->waiting);
     }
 
-    ngx_add_timer(ev, NGX_HTTP_AOAI_AAD_WATCH_MSEC);
+    ngx_add_timer(ev, msec);
 }
 
 

@@ -30,7 +30,8 @@ my $JSON = JSON::PP->new->ascii->canonical;
 # Starts one. tenant, its GUID; port; published => the names of the keys that
 # it publishes, ['first']. life, of exchanged tokens in seconds; exchange =>
 # sub ($request, \%form, $usual), which may answer otherwise. In the mode
-# "keys NAME ..." it publishes those instead, in one of three digits
+# "keys NAME ..." it publishes those instead, in "slow keys NAME ..." after a
+# second, in one of three digits
 # everything has that status.
 # Returns a running Test::Gateway::Server.
 sub tenant (%args) {
@@ -52,7 +53,8 @@ sub tenant (%args) {
                 issuer => issuer($id, $1 ? 2 : 1) });
         }
         if ($request->{path} eq "/$id/discovery/keys") {
-            my @names = $mode =~ /^keys (.*)/ ? split / /, $1
+            sleep 1 if $mode =~ /^slow/;
+            my @names = $mode =~ /keys (.*)/ ? split / /, $1
                 : @{ $args{published} // ['first'] };
             return json(200, { keys => [map { public($_) } @names] });
         }
