@@ -344,6 +344,40 @@ SKIP: {
     skip 'no Lua module that can be loaded here', 1
         if @lua < 2 || with_lua(modules => \@lua)->check->{status};
 
+    subtest "Lua, a request that is made anew" => sub {
+        $up->forget;
+        my $gateway = Test::Gateway->new(%common, modules => \@lua,
+            env => { AZURE_POD_IDENTITY_AUTHORITY_HOST => $imds->url },
+            http => <<"END")->start;
+upstream anew {
+    server ${\$up->host_port};
+    balancer_by_lua_block {
+        local balancer = require "ngx.balancer"
+        balancer.set_current_peer("127.0.0.1", ${\$up->port})
+        assert(balancer.recreate_request())
+    }
+}
+server {
+    listen 127.0.0.1:%%PORT_lua%%;
+    $on
+    location / { proxy_pass http://anew; }
+}
+END
+        for my $case ([GET => undef], [POST => '{"a":"body"}']) {
+            my ($method, $body) = @$case;
+            my $answer = request($gateway->port('lua'), $method => '/',
+                body => $body);
+            is $answer->{status}, 200, "$method: an answer";
+            $up->wait_for(1);
+            my ($sent) = $up->requests;
+            $up->forget;
+            is scalar(grep { lc $_->[0] eq 'authorization' }
+                $sent->{headers}->@*), 1, '... one token';
+            is $sent->{body}, $body // '', '... and the body as it was';
+        }
+        $gateway->stop;
+    };
+
     for my $order (['modules'], ['modules_after']) {
         my $gateway = with_lua(map { $_ => \@lua } @$order)->start;
         my $ask = sub ($path) {

@@ -53,6 +53,13 @@ server {
         aoai_aad_on_behalf_of_max_age 1s;
         proxy_pass ${\$openai->url};
     }
+    location /mirrored/ {
+        aoai_aad on_behalf_of;
+        aoai_aad_on_behalf_of_max_age 1s;
+        mirror /copy;
+        proxy_pass ${\$openai->url};
+    }
+    location /copy { internal; return 204; }
     location /checked/ {
         aoai_aad on_behalf_of;
         aoai_aad_caller audience=${\AUDIENCE} tenant=${\TENANT_ID};
@@ -438,6 +445,14 @@ server {
         }
         proxy_pass ${\$openai->url};
     }
+    location /late/ {
+        aoai_aad on_behalf_of;
+        access_by_lua_block {
+            ngx.req.set_header("Authorization",
+                "Bearer " .. ngx.var.http_x_token)
+        }
+        proxy_pass ${\$openai->url};
+    }
 }
 END
 };
@@ -457,9 +472,29 @@ SKIP: {
             like sent($answer), qr/ of \Q$person\E$/,
                 'who asks is who asks in the end';
         }
+        my $answer = request($gateway->port('gateway'), GET => '/late/',
+            headers => [Authorization => "Bearer $token",
+                'X-Token' => caller_token(oid => $person, n => 'late')]);
+        like sent($answer), qr/ of \Q$person\E$/,
+            '... also after the access phase, and is waited for';
     }
     $gateway->stop;
 }
+
+
+subtest 'a token that ends while a mirror reads the body' => sub {
+    my $tenant = tenant();
+    my $gateway = gateway($tenant);
+    my $body = start_request($gateway->port('gateway'), POST => '/',
+        raw => "POST /mirrored/ HTTP/1.1\r\nHost: gateway.test\r\n"
+            . "Authorization: Bearer $token\r\nContent-Length: 4\r\n"
+            . "Connection: close\r\n\r\nab");
+    sleep 3;
+    $body->send('cd');
+    like sent($body->finish), qr/^behalf-/, 'is exchanged once more';
+    is exchanges($tenant), 2, '... when it has ended';
+    $gateway->stop;
+};
 
 
 # the gateway must be able to prove who it is

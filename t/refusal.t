@@ -34,6 +34,16 @@ my $openai = openai(handler => sub ($request, $reply, $usual) {
         return [$status, ['Content-Encoding' => 'gzip'], $zipped];
     }
 
+    if ($how eq 'slowly') {
+        $reply->("HTTP/1.1 $status No\r\nCache-Control: max-age=60\r\n"
+            . "Content-Length: 60000\r\n\r\n");
+        for (1 .. 3) {
+            $reply->('x' x 20_000);
+            select undef, undef, undef, 0.3;
+        }
+        return undef;
+    }
+
     # in small pieces, the head in one of its own
     $reply->("HTTP/1.1 $status No\r\nTransfer-Encoding: chunked\r\n\r\n");
     for my $piece ($body =~ /.{1,40}/gs) {
@@ -137,6 +147,41 @@ subtest 'while the endpoint is down' => sub {
         'the token that is there is used';
     $gateway->stop;
 };
+
+
+# A filter may end the answer while nginx reads on, for its cache. One of
+# images does so with what is none.
+my $filter = '/usr/lib/nginx/modules/ngx_http_image_filter_module.so';
+my $with_filter = sub ($imds, $start) {
+    return Test::Gateway->new(modules => [$filter],
+        env => { AZURE_POD_IDENTITY_AUTHORITY_HOST => $imds->url },
+        http => <<"END")->$start;
+aoai_aad_credential managed_identity;
+aoai_aad_allowed_hosts 127.0.0.1;
+proxy_cache_path %%DIR%%/cache keys_zone=cache:1m;
+server {
+    listen 127.0.0.1:%%PORT_gateway%%;
+    location / {
+        aoai_aad on;
+        image_filter test;
+        proxy_cache cache;
+        proxy_pass ${\$openai->url};
+    }
+}
+END
+};
+
+SKIP: {
+    my $imds = imds();
+    skip 'no filter of images that can be loaded here', 1
+        if !-e $filter || $with_filter->($imds, 'check')->{status};
+
+    my $gateway = $with_filter->($imds, 'start');
+    is get($gateway, '/page/401/slowly')->{status}, 415,
+        'an answer that a filter has ended';
+    is get($gateway, '/')->{status}, 415, '... and the worker is still there';
+    $gateway->stop;
+}
 
 
 done_testing;

@@ -370,7 +370,8 @@ typedef struct {
     ngx_http_aoai_aad_line_t       *line;       /* in use by this request */
     ngx_int_t                     (*create_request)(ngx_http_request_t *r);
 
-    /* from here on not zeroed, for something above says when it is set */
+    /* from here on not zeroed, for something above says when it is set, or
+       the request does not get to where it is used */
 
     ngx_queue_t                    *awaited;    /* after NGX_AGAIN */
     ngx_array_t                    *callers;    /* the caller's rules */

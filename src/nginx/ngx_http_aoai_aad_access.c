@@ -37,7 +37,11 @@ ngx_http_aoai_aad_access_handler(ngx_http_request_t *r)
 }
 
 
-/* for subrequests, and after a grant of "satisfy any": both skip access */
+/*
+ * For subrequests, and after a grant of "satisfy any": both skip access.  Lua
+ * may have given the request another caller's token since, and a mirror its
+ * own time to read the body.
+ */
 ngx_int_t
 ngx_http_aoai_aad_precontent_handler(ngx_http_request_t *r)
 {
@@ -52,7 +56,9 @@ ngx_http_aoai_aad_precontent_handler(ngx_http_request_t *r)
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    if ((r == r->main && clcf->satisfy == NGX_HTTP_SATISFY_ALL)
+    if ((r == r->main
+         && clcf->satisfy == NGX_HTTP_SATISFY_ALL
+         && !alcf->asks_callers)
         || ngx_http_aoai_aad_needs_nothing(r, alcf))
     {
         return NGX_DECLINED;

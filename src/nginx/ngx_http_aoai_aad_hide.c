@@ -5,7 +5,7 @@
  * The client's headers as nginx is to see them while it makes the request for
  * the upstream: without credentials.  nginx looks each header up twice and
  * copies it in parts; those that it is known to send on as they are, it is
- * given as one, which saves more than the rest of the module costs.
+ * given as one, which saves most of what the rest of the module costs, or more.
  */
 
 
@@ -42,6 +42,7 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
     u_char                     *parsed, *value, *p, *end;
     size_t                      size, length, name_length;
     ngx_buf_t                  *b;
+    ngx_uint_t                  n;
     ngx_list_part_t            *part;
     ngx_table_elt_t            *header, *last, *seen, *joined, *first;
     ngx_http_variable_value_t  *host;
@@ -61,6 +62,7 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
     size = b ? b->end - b->start : 0;
 
     seen = ngx_http_aoai_aad_seen;
+    n = 0;
     joined = NULL;
     first = NULL;
 
@@ -77,8 +79,8 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
             value = header->value.data;
             length = header->value.len;
 
-            /* what nginx has parsed has no line end, and stands in its buffer
-               but for HTTP/2; another module may have put anything here */
+            /* what nginx has parsed has no line end, and most of it stands in
+               its buffer; another module may have put anything here */
 
             if ((size_t) (value - parsed) >= size && length
                 && memchr(value, LF, length))
@@ -105,6 +107,8 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
                     return NGX_DECLINED;
                 }
             }
+
+            /* by the hash that nginx looks it up by */
 
             if (plain->own[header->hash & 0xff]) {
 
@@ -147,7 +151,7 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
                 continue;
             }
 
-            if (seen == ngx_http_aoai_aad_seen + NGX_HTTP_AOAI_AAD_SEEN_MAX) {
+            if (n++ == NGX_HTTP_AOAI_AAD_SEEN_MAX) {
                 return NGX_DECLINED;
             }
 
@@ -160,7 +164,7 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
     ngx_http_aoai_aad_part = *part;
 
     part->elts = ngx_http_aoai_aad_seen;
-    part->nelts = seen - ngx_http_aoai_aad_seen;
+    part->nelts = n;
     part->next = NULL;
 
     return NGX_OK;

@@ -110,8 +110,8 @@ ngx_http_aoai_aad_is_plain(ngx_conf_t *cf, ngx_int_t *host)
         }
     }
 
-    /* it is in the default "Host", and "map" may give it any value; whether
-       "set" or a capture has is to be seen in each request */
+    /* it is in the default "Host" before 1.31.4, and "map" may give it any
+       value; whether "set" or a capture has is to be seen in each request */
 
     amcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_aoai_aad_module);
 

@@ -80,7 +80,9 @@ ngx_http_aoai_aad_input_filter(void *data, ssize_t bytes)
 
     ngx_http_aoai_aad_ctx_t  *ctx;
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+    /* a filter of the answer may have ended it, and taken the context away */
+
+    ctx = ngx_http_aoai_aad_last_ctx(r);
 
     ngx_http_aoai_aad_read(ctx->refusal, r->upstream->buffer.last, bytes);
 
@@ -95,7 +97,7 @@ ngx_http_aoai_aad_pipe_filter(ngx_event_pipe_t *p, ngx_buf_t *buf)
     ngx_http_aoai_aad_ctx_t  *ctx;
 
     r = p->input_ctx;
-    ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
+    ctx = ngx_http_aoai_aad_last_ctx(r);
 
     ngx_http_aoai_aad_read(ctx->refusal, buf->pos, buf->last - buf->pos);
 

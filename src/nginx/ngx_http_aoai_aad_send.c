@@ -213,6 +213,14 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
     alcf = ngx_http_get_module_loc_conf(r, ngx_http_aoai_aad_module);
     ctx = ngx_http_get_module_ctx(r, ngx_http_aoai_aad_module);
 
+    u = r->upstream;
+
+    /* Lua makes a request anew, of what stands behind the head */
+
+    if (u->request_bufs == &ctx->link) {
+        u->request_bufs = ctx->link.next;
+    }
+
     end = ngx_http_aoai_aad_make_head(r, alcf, ctx);
 
     if (end == NULL) {
@@ -230,14 +238,14 @@ ngx_http_aoai_aad_create_request(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    u = r->upstream;
     b = u->request_bufs->buf;
 
     ctx->token = alcf->identity->tokens;
     ctx->sent = 1;
 
     /* a filter of the body takes the first buffer for the whole head, and in
-       that of proxy_set_body the body follows */
+       that of proxy_set_body the body follows; a request that is made anew has
+       a filter too, and must not lend its links again */
 
     if (end != b->last || u->output.output_filter) {
         return ngx_http_aoai_aad_join(r->pool, b, end, &ctx->authorization);
