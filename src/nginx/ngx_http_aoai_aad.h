@@ -358,6 +358,7 @@ typedef struct {
     unsigned                        looking:1;  /* who calls, for a variable */
     unsigned                        looked:1;
     unsigned                        sent:1;     /* with a token */
+    unsigned                        exchanges:8;    /* waited for */
     ngx_msec_t                      wait_time;
     ngx_http_aoai_aad_wait_t       *wait;       /* NULL: it never did */
     ngx_http_aoai_aad_answer_t     *answer;
@@ -365,7 +366,6 @@ typedef struct {
     ngx_uint_t                      keys;       /* asked for a newer key set
                                                    than these; 0: none */
     ngx_http_aoai_aad_behalf_t     *behalf;
-    ngx_uint_t                      exchanges;  /* waited for */
     ngx_http_aoai_aad_refusal_t    *refusal;
     ngx_http_aoai_aad_line_t       *line;       /* in use by this request */
     ngx_int_t                     (*create_request)(ngx_http_request_t *r);
