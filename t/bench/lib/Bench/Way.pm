@@ -9,6 +9,7 @@ use IO::Socket::INET;
 use POSIX ();
 use Time::HiRes 'sleep';
 
+use Bench::Client 'client_headers';
 use Bench::Machine 'pinned';
 use Bench::Upstream;
 use Test::Gateway::Client 'request';
@@ -175,10 +176,7 @@ sub _request ($self, $deployment) {
         ? $self->{request}->($deployment, $self->{services})
         : "/openai/deployments/$deployment/chat/completions"
             . '?api-version=2024-10-21';
-    return $path, 'Accept' => 'application/json',
-        'User-Agent' => 'AzureOpenAI/JS 7.0.0', 'X-Stainless-Lang' => 'js',
-        'Content-Type' => 'application/json', 'api-key' => 'placeholder',
-        @more;
+    return $path, client_headers(), @more;
 }
 
 
