@@ -29,6 +29,7 @@ typedef struct {
 static ngx_inline ngx_uint_t ngx_http_aoai_aad_is_clean_uri(ngx_str_t *uri);
 static void ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy,
     u_char *uri, u_char *end);
+static u_char *ngx_http_aoai_aad_key_argument(u_char *p, u_char *end);
 static u_char *ngx_http_aoai_aad_argument_end(u_char *p, u_char *end);
 static ngx_int_t ngx_http_aoai_aad_is_key_argument(u_char *p, u_char *last);
 static void ngx_http_aoai_aad_clean_line(ngx_http_aoai_aad_copy_t *copy,
@@ -73,7 +74,7 @@ ngx_http_aoai_aad_is_clean_head(ngx_buf_t *b, ngx_str_t *uri)
 static ngx_inline ngx_uint_t
 ngx_http_aoai_aad_is_clean_uri(ngx_str_t *uri)
 {
-    u_char                   *p, *end, *next;
+    u_char                   *p, *end;
     ngx_http_aoai_aad_uri_t  *clean;
 
     static ngx_http_aoai_aad_uri_t  uris[NGX_HTTP_AOAI_AAD_URIS];
@@ -86,19 +87,13 @@ ngx_http_aoai_aad_is_clean_uri(ngx_str_t *uri)
         return 1;
     }
 
-    if (memchr(uri->data, LF, uri->len)) {
-        return 0;
-    }
-
+    p = memchr(uri->data, '?', uri->len);
     end = uri->data + uri->len;
 
-    for (p = memchr(uri->data, '?', uri->len); p && p < end; p = next) {
-
-        next = ngx_http_aoai_aad_argument_end(p, end);
-
-        if (ngx_http_aoai_aad_is_key_argument(p + 1, next)) {
-            return 0;
-        }
+    if (memchr(uri->data, LF, uri->len)
+        || ngx_http_aoai_aad_key_argument(p, end))
+    {
+        return 0;
     }
 
     if (uri->len <= sizeof(clean->data)) {
@@ -186,13 +181,14 @@ ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy, u_char *uri,
 {
     u_char  *p, *next;
 
-    for (p = memchr(uri, '?', end - uri); p && p < end; p = next) {
+    for (p = memchr(uri, '?', end - uri); p; p = next) {
+
+        p = ngx_http_aoai_aad_key_argument(p, end);
+        if (p == NULL) {
+            return;
+        }
 
         next = ngx_http_aoai_aad_argument_end(p, end);
-
-        if (!ngx_http_aoai_aad_is_key_argument(p + 1, next)) {
-            continue;
-        }
 
         ngx_http_aoai_aad_drop(copy, p, next);
 
@@ -202,6 +198,28 @@ ngx_http_aoai_aad_clean_uri(ngx_http_aoai_aad_copy_t *copy, u_char *uri,
             *next = *p;
         }
     }
+}
+
+
+/*
+ * Of the arguments from 'p' on, the first one that is a key, with its "?" or
+ * "&"; NULL if there is none.
+ */
+static u_char *
+ngx_http_aoai_aad_key_argument(u_char *p, u_char *end)
+{
+    u_char  *next;
+
+    for ( /* void */ ; p && p < end; p = next) {
+
+        next = ngx_http_aoai_aad_argument_end(p, end);
+
+        if (ngx_http_aoai_aad_is_key_argument(p + 1, next)) {
+            return p;
+        }
+    }
+
+    return NULL;
 }
 
 

@@ -39,7 +39,7 @@ ngx_int_t
 ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
     ngx_http_aoai_aad_plain_t *plain)
 {
-    u_char                     *parsed, *value, *p, *end;
+    u_char                     *parsed, *value, *p, *start, *end;
     size_t                      size, length, name_length;
     ngx_buf_t                  *b;
     ngx_uint_t                  n;
@@ -67,6 +67,7 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
     first = NULL;
 
     p = ngx_http_aoai_aad_lines;
+    start = p;
     end = p + sizeof(ngx_http_aoai_aad_lines);
 
     for (part = &r->headers_in.headers.part; part; part = part->next) {
@@ -108,6 +109,8 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
                 }
             }
 
+            length += name_length + sizeof(": " CRLF) - 1;
+
             /* by the hash that nginx looks it up by */
 
             if (plain->own[header->hash & 0xff]) {
@@ -123,9 +126,7 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
 
                 joined = NULL;
 
-            } else if (name_length + length + sizeof(": " CRLF) - 1
-                       > (size_t) (end - p))
-            {
+            } else if (length > (size_t) (end - p)) {
                 joined = NULL;
 
             } else if (joined == NULL) {
@@ -134,12 +135,13 @@ ngx_http_aoai_aad_hide_credentials(ngx_http_request_t *r,
 
                 joined = seen;
                 first = header;
-                p += name_length + length + sizeof(": " CRLF) - 1;
+                start = p;
+                p += length;
 
             } else {
 
                 if (first) {
-                    ngx_http_aoai_aad_begin_lines(joined, first, p);
+                    ngx_http_aoai_aad_begin_lines(joined, first, start);
                     first = NULL;
                 }
 
@@ -178,19 +180,15 @@ ngx_http_aoai_aad_show_credentials(ngx_http_request_t *r)
 }
 
 
-/* Copies the header whose line ends at 'p', for others to be joined to it. */
+/* Copies the header to 'p', for others to be joined to it. */
 static void
 ngx_http_aoai_aad_begin_lines(ngx_table_elt_t *joined, ngx_table_elt_t *header,
     u_char *p)
 {
-    u_char  *start;
+    (void) ngx_http_aoai_aad_write_header(p, header);
 
-    start = p - (header->key.len + header->value.len + sizeof(": " CRLF) - 1);
-
-    (void) ngx_http_aoai_aad_write_header(start, header);
-
-    joined->key.data = start;
-    joined->value.data = start + header->key.len + sizeof(": ") - 1;
+    joined->key.data = p;
+    joined->value.data = p + header->key.len + sizeof(": ") - 1;
 }
 
 

@@ -31,8 +31,7 @@ my $JSON = JSON::PP->new->ascii->canonical;
 # it publishes, ['first']. life, of exchanged tokens in seconds; exchange =>
 # sub ($request, \%form, $usual), which may answer otherwise. In the mode
 # "keys NAME ..." it publishes those instead, in "slow keys NAME ..." after a
-# second, in one of three digits
-# everything has that status.
+# second, in one of three digits everything has that status.
 # Returns a running Test::Gateway::Server.
 sub tenant (%args) {
     my $id = $args{tenant} // TENANT_ID;
@@ -54,7 +53,7 @@ sub tenant (%args) {
         }
         if ($request->{path} eq "/$id/discovery/keys") {
             sleep 1 if $mode =~ /^slow/;
-            my @names = $mode =~ /keys (.*)/ ? split / /, $1
+            my @names = $mode =~ /^(?:slow )?keys (.*)/ ? split / /, $1
                 : @{ $args{published} // ['first'] };
             return json(200, { keys => [map { public($_) } @names] });
         }
